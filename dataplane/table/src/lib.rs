@@ -1,0 +1,37 @@
+//! The routing table: what a listener, a route and a rule are, and which rule wins.
+//!
+//! Pure. Knows no tokio, no clock, no sockets and no Kubernetes. A table is made in one way only, from its
+//! [wire form](wire), and whatever is wrong with that form is refused with the place and the reason.
+//!
+//! ```text
+//! Table ── Port (number, protocol) ── Listener (host pattern, certificates) ── HostTable ── Rule by Precedence
+//!      └─ Backend (protocol, endpoints)
+//!      └─ Certificate (chain, key)
+//! ```
+
+mod action;
+mod admit;
+mod conditions;
+mod hostname;
+mod hosts;
+mod keyed;
+mod origin;
+mod paths;
+mod pattern;
+mod precedence;
+mod query;
+mod refused;
+mod request;
+mod table;
+pub mod wire;
+
+pub use action::*;
+pub use admit::{MAX_TEXT, MAX_WEIGHT};
+pub use hostname::{HostPattern, Hostname, MAX_HOSTNAME, NotAHostname};
+pub use origin::{NotAnOrigin, OriginPattern};
+pub use pattern::MAX_REGEX_SIZE;
+pub use precedence::{HostRank, PathRank, Precedence, RouteName};
+pub use refused::{List, Place, Reason, Refused};
+pub use request::{Found, Request};
+pub use table::{Backend, Certificate, Listener, Port, Route, Rule, Table};
+pub use wire::{BackendProtocol, Protocol};

@@ -1,0 +1,334 @@
+//! The wire form of the routing table: what a compiler writes and a publisher sends.
+//!
+//! Owns the serialised shape and nothing else. Nothing here is checked: [`crate::Table`]'s `TryFrom<wire::Table>` is the
+//! only door from this form to one that can be served. Every list is in a fixed order (by id, or by rank where order
+//! has meaning), so that equal tables have equal bytes.
+
+use serde::{Deserialize, Serialize};
+
+/// A whole routing table, in its four sections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Where connections arrive, sorted by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<Listener>,
+    /// What requests match, sorted by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// Where requests go, sorted by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backends: Vec<Backend>,
+    /// Certificate chains with their keys, sorted by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
+}
+
+/// One Gateway listener (or the listener that an Ingress class implies).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// `namespace/gateway/section`, unique in the table.
+    pub id: String,
+    /// The port that the pods bind.
+    pub port: u16,
+    /// The port that clients see, told in `alt-svc`.
+    pub public_port: u16,
+    /// What is spoken on the port. All listeners of one port agree on it.
+    pub protocol: Protocol,
+    /// Whether QUIC serves the same port on UDP. Only on [`Protocol::Https`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub http3: bool,
+    /// A host name (`a.example.com`), a wildcard (`*.example.com`), or absent for every host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Ids of certificates, the preferred one first. Empty on [`Protocol::Http`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
+}
+
+/// What a listener's port speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Protocol {
+    /// Clear text HTTP/1.1, or HTTP/2 with prior knowledge.
+    Http,
+    /// TLS with ALPN `h2` and `http/1.1`, and HTTP/3 where the listener says so.
+    Https,
+}
+
+/// One route object, attached to one or more listeners.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// `Kind/namespace/name`, unique in the table.
+    pub id: String,
+    /// Creation time in seconds since the Unix epoch: of equal matches the oldest route's wins.
+    pub created: i64,
+    /// Where the route is attached, sorted by listener.
+    pub attachments: Vec<Attachment>,
+    /// The rules in the object's own order.
+    pub rules: Vec<Rule>,
+}
+
+/// A route on one listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The listener's id.
+    pub listener: String,
+    /// The hosts on which the route is to be found there: the intersection of the route's and the listener's, sorted.
+    /// Empty means every host of the listener.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hostnames: Vec<String>,
+}
+
+/// One rule: if any match holds, the action follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// The rule's own name, for logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// At least one.
+    pub matches: Vec<Match>,
+    /// Changes to the request's headers, before it is forwarded.
+    #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
+    pub request_headers: HeaderChanges,
+    /// Changes to the response's headers, whoever made it.
+    #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
+    pub response_headers: HeaderChanges,
+    /// What is done.
+    pub action: Action,
+}
+
+/// All parts must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Match {
+    /// The request's path, without its query.
+    pub path: PathMatch,
+    /// The request's method; absent means any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Headers, all of which must match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<ValueMatch>,
+    /// Query parameters, all of which must match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<ValueMatch>,
+    /// Which requests by what they open.
+    #[serde(default, skip_serializing_if = "is_any_kind")]
+    pub opens: Opens,
+    /// WebSocket subprotocols, one of which must be among those that the client offers. Empty means any. Only with
+    /// [`Opens::WebSocket`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subprotocols: Vec<String>,
+}
+
+/// What a request must open to match.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opens {
+    /// Plain requests and WebSocket handshakes alike.
+    #[default]
+    Any,
+    /// WebSocket handshakes only, on every HTTP version.
+    WebSocket,
+}
+
+/// How a path is matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PathMatch {
+    /// The whole path, octet for octet.
+    Exact(String),
+    /// By whole elements: `/a` matches `/a`, `/a/` and `/a/b`, not `/ab`.
+    Prefix(String),
+    /// A regular expression (RE2 syntax) that must match the whole path.
+    Regex(String),
+}
+
+/// A named value and how it is matched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ValueMatch {
+    /// The header's name in lower case, or the query parameter's name as it is.
+    pub name: String,
+    /// What its value must be.
+    pub value: ValuePattern,
+}
+
+/// How a value is matched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ValuePattern {
+    /// Octet for octet.
+    Exact(String),
+    /// A regular expression (RE2 syntax) that must match the whole value.
+    Regex(String),
+}
+
+/// Header changes in the order in which they are applied: set, add, remove.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderChanges {
+    /// Replace every value of the name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<(String, String)>,
+    /// Append a value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<(String, String)>,
+    /// Remove every value of the name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+}
+
+impl HeaderChanges {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// What a rule does with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Send it to a backend.
+    Forward(Forward),
+    /// Answer with a redirect.
+    Redirect(Redirect),
+    /// Answer with a bare status code.
+    Respond(u16),
+}
+
+/// Where a request is sent, and what is allowed to take how long.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// Chosen from by weight. Empty, or of weight zero in all, answers 500.
+    pub backends: Vec<WeightedBackend>,
+    /// Replaces `Host` towards the backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite_host: Option<String>,
+    /// Replaces the path towards the backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite_path: Option<PathRewrite>,
+    /// From the request's first octet to the response's last, in milliseconds; 0 means no limit. Not applied to a tunnel
+    /// once it is open.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub request_timeout_ms: u64,
+    /// For one attempt at a backend, up to its response's last octet, in milliseconds; 0 means no limit.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub backend_timeout_ms: u64,
+    /// What holds for WebSocket tunnels of this rule.
+    #[serde(default, skip_serializing_if = "WebSocketRules::is_default")]
+    pub websocket: WebSocketRules,
+}
+
+/// What holds for the WebSocket tunnels of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebSocketRules {
+    /// Values of `Origin` that may open a tunnel: `https://app.example.com`, or with a wildcard for the leftmost labels,
+    /// `https://*.example.com`. Empty means any, and none at all. Any other origin gets 403.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+    /// From the client's handshake to the backend's answer, in milliseconds; 0 means the data plane's default.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub handshake_timeout_ms: u64,
+    /// Without a byte in either direction the tunnel ends after this, in milliseconds; 0 means never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub idle_timeout_ms: u64,
+    /// The tunnel ends after this whatever happens, in milliseconds; 0 means never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lifetime_ms: u64,
+}
+
+impl WebSocketRules {
+    /// Whether nothing is asked for.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One of a rule's backends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightedBackend {
+    /// The backend's id; absent where the reference could not be resolved, and its share of requests gets 500.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+    /// The share of requests, out of the sum of all weights.
+    pub weight: u32,
+    /// Changes to the request's headers for this backend only.
+    #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
+    pub request_headers: HeaderChanges,
+    /// Changes to the response's headers for this backend only.
+    #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
+    pub response_headers: HeaderChanges,
+}
+
+/// How a path is rewritten. The query stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PathRewrite {
+    /// The whole path.
+    Full(String),
+    /// The part that a [`PathMatch::Prefix`] matched.
+    Prefix(String),
+}
+
+/// A redirect; what is absent stays as in the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redirect {
+    /// `http` or `https`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// The host name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathRewrite>,
+    /// The port. Absent: the scheme's own where `scheme` is given, else the listener's public port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// One port of a Service, with the endpoints that are ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backend {
+    /// `namespace/service:port`, unique in the table.
+    pub id: String,
+    /// What the endpoints speak.
+    #[serde(default)]
+    pub protocol: BackendProtocol,
+    /// `address:port`, sorted. Empty answers 503.
+    pub endpoints: Vec<String>,
+}
+
+/// What a backend speaks, by its Service port's `appProtocol`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum BackendProtocol {
+    /// HTTP/1.1, WebSocket by Upgrade.
+    #[default]
+    Http1,
+    /// HTTP/2 in clear text with prior knowledge (`kubernetes.io/h2c`). WebSocket by Upgrade on HTTP/1.1 all the same.
+    H2c,
+}
+
+/// A certificate chain with its private key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// `namespace/secret`, unique in the table.
+    pub id: String,
+    /// PEM, the end-entity certificate first.
+    pub chain: String,
+    /// PEM, PKCS#8, PKCS#1 or SEC1.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+fn is_any_kind(value: &Opens) -> bool {
+    *value == Opens::Any
+}
