@@ -1,0 +1,78 @@
+//! Client connections by HTTP version: each turns its own form of a request into the one that the proxy and the tunnels
+//! take, and their answers back.
+//!
+//! Owns what is said on a client's connection: framing, resets, GOAWAY, idle connections. Knows nothing of routes.
+
+pub(crate) mod http1;
+pub(crate) mod http2;
+pub(crate) mod http3;
+mod streams;
+
+pub(crate) use self::streams::StreamGuard;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::drain::TaskGuard;
+pub(crate) use crate::metrics::Version;
+use crate::metrics::{Transport, WorkerMetrics};
+use crate::worker::Worker;
+
+/// What is known of a client's connection once its handshake is over. One per connection, and as
+/// old as it: every exchange on the connection holds it.
+pub(crate) struct Downstream {
+    /// The client's address when the connection was accepted.
+    pub(crate) peer: SocketAddr,
+    /// The port that it came in by.
+    pub(crate) port: u16,
+    /// Whether it is encrypted.
+    pub(crate) tls: bool,
+    /// The name that TLS was set up for, as the client wrote it.
+    pub(crate) server_name: Option<Box<str>>,
+    /// What is spoken on it.
+    pub(crate) version: Version,
+    transport: Transport,
+    metrics: Arc<WorkerMetrics>,
+    /// A drain waits for it.
+    _counted: TaskGuard,
+}
+
+/// A connection without a request for this long is closed; clients open another when they need one. Tunnels are requests
+/// too, so a connection that carries one is never idle.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long a client may take for a request's head, counted from its first octet (slow-loris).
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Decoded octets of a request's header section; what browsers and the common backends take at most.
+const MAX_HEADER_SECTION: u32 = 64 * 1024;
+
+/// Requests and tunnels at once on one connection of HTTP/2 or HTTP/3.
+const MAX_STREAMS: u32 = 256;
+
+impl Downstream {
+    pub(crate) fn new(
+        worker: &Arc<Worker>,
+        transport: Transport,
+        peer: SocketAddr,
+        port: u16,
+        tls: bool,
+        server_name: Option<Box<str>>,
+        version: Version,
+    ) -> Self {
+        worker.metrics.connections_total(transport).inc();
+        worker.metrics.connections_open(transport).inc();
+        let metrics = Arc::clone(&worker.metrics);
+        let counted = worker.shared.connections.enter();
+        // A dual-stack address of an IPv4 client is that client's address.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        Self { peer, port, tls, server_name, version, transport, metrics, _counted: counted }
+    }
+}
+
+impl Drop for Downstream {
+    fn drop(&mut self) {
+        self.metrics.connections_open(self.transport).dec();
+    }
+}

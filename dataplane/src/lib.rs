@@ -1,0 +1,45 @@
+//! The data plane: sockets, TLS and QUIC, HTTP on all three versions, tunnels, backends, drain.
+//!
+//! Given a [`Table`](headrace_table::Table), it serves it; given another, it serves that without losing a connection.
+//! Knows nothing of Kubernetes and nothing of where tables come from.
+//!
+//! ```text
+//! DataPlane ── publish ──► Worker (thread) ── Sockets ── listener::{tcp, quic}
+//!                             │                              │ connection
+//!                             │                              ▼
+//!                             │                  downstream::{http1, http2, http3}
+//!                             │                      │ request          │ handshake
+//!                             ▼                      ▼                  ▼
+//!                        View (snapshot) ◄── route ── proxy          tunnel ── relay
+//!                                                    └─── upstream ─────┘
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod access_log;
+mod admin;
+mod body;
+mod certificates;
+mod downstream;
+mod drain;
+mod exchange;
+mod failure;
+mod headers;
+mod listener;
+mod metrics;
+mod proxy;
+mod route;
+mod snapshot;
+mod socket;
+mod start;
+mod tunnel;
+mod upstream;
+mod worker;
+
+pub use access_log::AccessLog;
+pub use metrics::{Description, Metrics, Transport, describe};
+pub use start::{
+    BindFailure, CertificateFailure, Config, DataPlane, DrainReport, Published, Retry, StartError,
+};
+
+pub(crate) use start::Shared;

@@ -1,0 +1,121 @@
+//! QUIC listeners: one endpoint for each worker and address, and what a connection may use.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headrace_http3::server::Connection;
+use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
+use quinn::{Connecting, Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig, VarInt};
+
+use super::tcp::HANDSHAKE_TIMEOUT;
+use crate::Retry;
+use crate::certificates::quic_handshake_result;
+use crate::downstream::http3::INITIAL_STREAMS;
+use crate::downstream::{Downstream, Version, http3};
+use crate::metrics::{HandshakeResult, Transport};
+use crate::socket;
+use crate::worker::Worker;
+
+/// A connection whose peer is silent for this long is gone (RFC 9000 section 10.1).
+const IDLE_TIMEOUT: VarInt = VarInt::from_u32(60_000);
+
+/// A PING this often keeps an idle tunnel's connection, and the NAT bindings on its way, alive. Well below the 30 s
+/// after which many NATs forget a UDP flow (RFC 4787 section 4.3 asks for two minutes and is seldom obeyed).
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Control and two QPACK streams (RFC 9114 section 6.2), and a few of kinds that we do not know.
+const UNI_STREAMS: VarInt = VarInt::from_u32(8);
+
+/// Credit of one stream: what a client may have under way to a backend that does not read.
+const STREAM_WINDOW: VarInt = VarInt::from_u32(256 * 1024);
+
+/// Credit of a whole connection.
+const CONNECTION_WINDOW: VarInt = VarInt::from_u32(1024 * 1024);
+
+/// Octets of a connection that are sent and not acknowledged; at 100 ms it allows 80 Mbit/s.
+const SEND_WINDOW: u64 = 1024 * 1024;
+
+/// What every connection may use. Low where quinn allots memory ahead.
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(IDLE_TIMEOUT.into()))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_concurrent_bidi_streams(INITIAL_STREAMS.into())
+        .max_concurrent_uni_streams(UNI_STREAMS)
+        .stream_receive_window(STREAM_WINDOW)
+        .receive_window(CONNECTION_WINDOW)
+        .send_window(SEND_WINDOW)
+        // No datagrams before WebTransport: a buffer for them would only be a place to fill.
+        .datagram_receive_buffer_size(None);
+    transport
+}
+
+/// Makes the endpoint of one address. It drives itself on the current runtime.
+///
+/// # Errors
+/// The socket's.
+pub(crate) fn bind(address: SocketAddr, tls: Arc<rustls::ServerConfig>) -> io::Result<(Endpoint, quinn::ServerConfig)> {
+    let socket = socket::udp_socket(address)?;
+    let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    config.transport_config(Arc::new(transport()));
+    let endpoint =
+        Endpoint::new(EndpointConfig::default(), Some(config.clone()), socket, Arc::new(TokioRuntime))?;
+    Ok((endpoint, config))
+}
+
+/// Accepts until the endpoint is closed or this is dropped.
+pub(crate) async fn accept(worker: Arc<Worker>, endpoint: Endpoint, port: u16) {
+    while let Some(incoming) = endpoint.accept().await {
+        admit(&worker, incoming, port);
+    }
+}
+
+fn admit(worker: &Arc<Worker>, incoming: Incoming, port: u16) {
+    if worker.shared.retry == Retry::Always && !incoming.remote_address_validated() {
+        if let Err(error) = incoming.retry() {
+            tracing::debug!(%error, "a Retry could not be sent");
+        }
+        return;
+    }
+    match incoming.accept() {
+        Ok(connecting) => {
+            tokio::spawn(serve(Arc::clone(worker), connecting, port));
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a QUIC connection was refused");
+            worker.metrics.handshakes_total(Transport::Quic, HandshakeResult::Refused).inc();
+        }
+    }
+}
+
+async fn serve(worker: Arc<Worker>, connecting: Connecting, port: u16) {
+    let Some(quic) = establish(&worker, connecting).await else { return };
+    let server_name = quic
+        .handshake_data()
+        .and_then(|data| data.downcast::<HandshakeData>().ok())
+        .and_then(|data| data.server_name.map(String::into_boxed_str));
+    let peer = quic.remote_address();
+    let downstream =
+        Arc::new(Downstream::new(&worker, Transport::Quic, peer, port, true, server_name, Version::Http3));
+    let connection = Connection::new(quic, &worker.shared.http3);
+    // Boxed, so that the handshake's state does not stay in this task for as long as the connection lives.
+    Box::pin(http3::serve(worker, downstream, connection)).await;
+}
+
+async fn establish(worker: &Worker, connecting: Connecting) -> Option<quinn::Connection> {
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await;
+    let result = match &handshake {
+        Ok(Ok(_)) => HandshakeResult::Ok,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a QUIC handshake failed");
+            quic_handshake_result(error)
+        }
+        Err(_) => HandshakeResult::Timeout,
+    };
+    worker.metrics.handshakes_total(Transport::Quic, result).inc();
+    handshake.ok()?.ok()
+}

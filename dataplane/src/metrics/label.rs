@@ -1,0 +1,164 @@
+//! Values that labels can take. Every label is a closed enum, so that the number of series is known in advance and no
+//! client can make more of them.
+
+/// Declares label enums: each variant with its value, in the order in which series are kept.
+macro_rules! labels {
+    ($($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $value:literal,)* })*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        $vis enum $name {
+            $($(#[$variant_meta])* $variant,)*
+        }
+
+        impl $name {
+            /// Every variant, in order.
+            #[cfg(test)]
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Every value, in order.
+            pub(crate) const LABELS: &'static [&'static str] = &[$($value,)*];
+
+            /// The value that is shown.
+            pub(crate) const fn label(self) -> &'static str {
+                Self::LABELS[self as usize]
+            }
+        }
+    )*};
+}
+
+labels! {
+    /// The HTTP version that the client speaks.
+    pub(crate) enum Version {
+        /// HTTP/1.0 and HTTP/1.1.
+        Http1 = "http1",
+        /// HTTP/2.
+        Http2 = "http2",
+        /// HTTP/3.
+        Http3 = "http3",
+    }
+
+    /// Which way bytes went.
+    pub(crate) enum Direction {
+        /// From clients.
+        DownstreamReceived = "downstream_received",
+        /// To clients.
+        DownstreamSent = "downstream_sent",
+    }
+
+    /// What carries a connection.
+    pub enum Transport {
+        /// TCP, with TLS or without.
+        Tcp = "tcp",
+        /// QUIC.
+        Quic = "quic",
+    }
+
+    /// The class of a response's status.
+    pub(crate) enum Class {
+        /// 101; other interim responses are not counted.
+        Informational = "1xx",
+        /// 200 to 299.
+        Successful = "2xx",
+        /// 300 to 399.
+        Redirection = "3xx",
+        /// 400 to 499.
+        ClientError = "4xx",
+        /// 500 and above.
+        ServerError = "5xx",
+    }
+
+    /// Why a WebSocket handshake did not open a tunnel.
+    pub(crate) enum Refusal {
+        /// No rule matches.
+        NoRoute = "no_route",
+        /// The rule does not allow the `Origin`.
+        Origin = "origin",
+        /// The backend chose a subprotocol that was not offered.
+        Subprotocol = "subprotocol",
+        /// The handshake is malformed (RFC 6455 section 4.2.1).
+        BadHandshake = "bad_handshake",
+        /// The `:protocol` of an extended CONNECT is not one of ours (RFC 9220 section 3).
+        UnknownProtocol = "unknown_protocol",
+        /// The rule has no backend, or its backend no endpoint.
+        NoBackend = "no_backend",
+        /// No endpoint could be connected to.
+        BackendUnreachable = "backend_unreachable",
+        /// The backend answered with a status other than 101.
+        BackendStatus = "backend_status",
+        /// The backend's `Sec-WebSocket-Accept` does not fit our key (RFC 6455 section 4.1).
+        BadAccept = "bad_accept",
+        /// The backend's answer is no HTTP, or breaks the handshake's rules otherwise.
+        BackendProtocol = "backend_protocol",
+        /// The backend did not answer in time.
+        HandshakeTimeout = "handshake_timeout",
+        /// The client gave up first.
+        ClientGone = "client_gone",
+    }
+
+    /// How a TLS or QUIC handshake ended.
+    pub(crate) enum HandshakeResult {
+        /// The connection is established.
+        Ok = "ok",
+        /// No certificate for the name that the client asked for.
+        NoCertificate = "no_certificate",
+        /// The client sent an alert: it does not trust the certificate, for example.
+        Alert = "alert",
+        /// It took too long.
+        Timeout = "timeout",
+        /// We refused the connection before its handshake.
+        Refused = "refused",
+        /// Anything else: no common version or cipher suite, garbage, or a lost connection.
+        Failed = "failed",
+    }
+
+    /// Why a request or a tunnel ended otherwise than by both sides' wish.
+    pub(crate) enum ResetCause {
+        /// The client reset the stream.
+        ClientReset = "client_reset",
+        /// The backend reset or lost the connection.
+        BackendReset = "backend_reset",
+        /// The request took longer than the rule allows.
+        RequestTimeout = "request_timeout",
+        /// The request's header section did not arrive in time.
+        HeaderTimeout = "header_timeout",
+        /// No byte in either direction for as long as the rule allows.
+        IdleTimeout = "idle_timeout",
+        /// The tunnel reached the age that the rule allows.
+        Lifetime = "lifetime",
+        /// The client broke the protocol.
+        ProtocolError = "protocol_error",
+    }
+
+    /// How an attempt to connect to an endpoint ended.
+    pub(crate) enum ConnectResult {
+        /// The connection is established.
+        Ok = "ok",
+        /// Nothing listens there.
+        Refused = "refused",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// Anything else: no route to it, or no socket left.
+        Failed = "failed",
+    }
+
+    /// Whether a listener's sockets are open.
+    pub(crate) enum ListenerState {
+        /// Bound by every worker.
+        Serving = "serving",
+        /// Could not be bound.
+        Failed = "failed",
+    }
+}
+
+impl Class {
+    /// The class of a status code.
+    pub(crate) fn of(status: http::StatusCode) -> Self {
+        match status.as_u16() {
+            100..=199 => Self::Informational,
+            200..=299 => Self::Successful,
+            300..=399 => Self::Redirection,
+            400..=499 => Self::ClientError,
+            _ => Self::ServerError,
+        }
+    }
+}

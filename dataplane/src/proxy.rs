@@ -1,0 +1,316 @@
+//! A plain request on its way: the rule it meets, the request a backend gets, the response the client gets.
+//!
+//! The same for every HTTP version: [`crate::downstream`] brings the request in one form and takes the response in one
+//! form. Tunnels go through [`crate::tunnel`] and share the pieces here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headrace_table::{Action, Forward, Redirect, WeightedBackend};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::body::{RequestBody, ResponseBody};
+use crate::downstream::Downstream;
+use crate::exchange::{Exchange, Head};
+use crate::failure::{Failure, Origin};
+use crate::headers::{self, Seen};
+use crate::route::{self, Matched, Target};
+use crate::upstream;
+use crate::worker::{View, Worker};
+
+/// Longest a backend may take for a response's head when the route sets no limit. A stuck backend must not hold a
+/// request, and what it holds here, for ever.
+const DEFAULT_RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Tells the downstream side that the body is wanted now (`100 Continue`, RFC 9110 section 10.1.1). A request extension,
+/// set where the HTTP version's library does not do so by itself.
+#[derive(Clone)]
+pub(crate) struct Continue(Arc<std::sync::Mutex<Option<oneshot::Sender<()>>>>);
+
+impl Continue {
+    pub(crate) fn new(wanted: oneshot::Sender<()>) -> Self {
+        Self(Arc::new(std::sync::Mutex::new(Some(wanted))))
+    }
+
+    fn send(&self) {
+        if let Ok(mut wanted) = self.0.lock()
+            && let Some(wanted) = wanted.take()
+        {
+            // The client may be gone, and nothing is lost then.
+            let _client_gone = wanted.send(());
+        }
+    }
+}
+
+/// Answers one plain request. Always an answer: what goes wrong becomes a status code with a sentence.
+pub(crate) async fn answer(
+    worker: &Arc<Worker>,
+    downstream: &Arc<Downstream>,
+    request: Request<RequestBody>,
+) -> Response<ResponseBody> {
+    let view = worker.view();
+    let (parts, body) = request.into_parts();
+    let request = Request::from_parts(parts, ());
+    let target = Target::of(&request);
+    let exchange = Arc::new(Exchange::request(worker, downstream, head(&request, &target)));
+    let (parts, ()) = request.into_parts();
+    let answered = match target {
+        Ok(target) => respond(&view, worker, downstream, &exchange, &target, parts, body).await,
+        Err(failure) => Err(failure),
+    };
+    finish(&view, downstream, &exchange, answered)
+}
+
+/// Refuses a request before it is looked at any further.
+pub(crate) fn refuse<B>(
+    worker: &Arc<Worker>,
+    downstream: &Arc<Downstream>,
+    request: &Request<B>,
+    failure: Failure,
+) -> Response<ResponseBody> {
+    let target = Target::of(request);
+    let exchange = Arc::new(Exchange::request(worker, downstream, head(request, &target)));
+    finish(&worker.view(), downstream, &exchange, Err(failure))
+}
+
+pub(crate) fn head<'a, B>(request: &'a Request<B>, target: &'a Result<Target, Failure>) -> Head<'a> {
+    Head {
+        method: request.method(),
+        host: target.as_ref().map_or("", Target::host),
+        path: request.uri().path(),
+        headers: request.headers(),
+    }
+}
+
+/// Makes the last changes to any answer and counts it.
+pub(crate) fn finish(
+    view: &View,
+    downstream: &Downstream,
+    exchange: &Arc<Exchange>,
+    answered: Result<Response<ResponseBody>, Failure>,
+) -> Response<ResponseBody> {
+    let mut response = answered.unwrap_or_else(|failure| {
+        match failure.origin() {
+            Origin::Downstream => tracing::debug!(%failure, client = %downstream.peer, "a request was refused"),
+            Origin::Upstream | Origin::Internal => tracing::warn!(%failure, "a request failed"),
+        }
+        exchange.broke(failure.label());
+        let mut response = text(failure.status(), format!("{failure}\n"), exchange);
+        if failure == Failure::WebSocketVersion {
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    });
+    advertise(view, downstream, response.headers_mut());
+    exchange.answered(response.status());
+    response
+}
+
+/// Says where HTTP/3 is (RFC 7838), or takes back what was said before. A backend's own claim is about another origin.
+pub(crate) fn advertise(view: &View, downstream: &Downstream, headers: &mut HeaderMap) {
+    match view.alt_svc(downstream.port) {
+        Some(value) if downstream.tls => headers.insert(header::ALT_SVC, value.clone()),
+        _ => headers.remove(header::ALT_SVC),
+    };
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>, exchange: &Arc<Exchange>) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::text(text, Arc::clone(exchange)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+async fn respond(
+    view: &View,
+    worker: &Arc<Worker>,
+    downstream: &Arc<Downstream>,
+    exchange: &Arc<Exchange>,
+    target: &Target,
+    parts: request::Parts,
+    body: RequestBody,
+) -> Result<Response<ResponseBody>, Failure> {
+    if parts.method == Method::CONNECT {
+        return Err(Failure::PlainConnect);
+    }
+    let asked = (&parts.method, &parts.uri, &parts.headers);
+    let matched = route::find(&view.snapshot, downstream, target, asked, false)?;
+    exchange.routed(&matched.route, &matched.rule);
+    let mut response = match &matched.rule.action {
+        Action::Forward(forward) => {
+            forward_to(view, worker, downstream, exchange, target, &matched, forward, parts, body).await?
+        }
+        other => answer_here(other, downstream, exchange, target, &matched, &parts.uri),
+    };
+    headers::change(response.headers_mut(), &matched.rule.response_headers);
+    Ok(response)
+}
+
+/// The answer of a rule that needs no backend.
+pub(crate) fn answer_here(
+    action: &Action,
+    downstream: &Downstream,
+    exchange: &Arc<Exchange>,
+    target: &Target,
+    matched: &Matched,
+    uri: &Uri,
+) -> Response<ResponseBody> {
+    match action {
+        Action::Redirect(redirect) => {
+            let mut response = Response::new(ResponseBody::text(Bytes::new(), Arc::clone(exchange)));
+            *response.status_mut() = redirect.status;
+            let location = location(redirect, downstream, target, matched, uri);
+            if let Ok(location) = HeaderValue::from_str(&location) {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+            response
+        }
+        Action::Respond(status) => text(*status, Bytes::new(), exchange),
+        Action::Forward(_) => unreachable!("the caller forwards"),
+    }
+}
+
+/// The redirect's target (Gateway API, HTTPRequestRedirectFilter): the port is left out where it is the scheme's own.
+fn location(redirect: &Redirect, downstream: &Downstream, target: &Target, matched: &Matched, uri: &Uri) -> String {
+    let current = if downstream.tls { Scheme::HTTPS } else { Scheme::HTTP };
+    let scheme = redirect.scheme.as_ref().unwrap_or(&current);
+    let own_port = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+    let port = redirect.port.unwrap_or(if redirect.scheme.is_some() { own_port } else { matched.public_port });
+    let host = redirect.host.as_deref().unwrap_or(target.host());
+    let path = match &redirect.path {
+        Some(rewrite) => rewrite.apply(uri.path(), matched.prefix_len),
+        None => uri.path().to_owned(),
+    };
+    let port = if port == own_port { String::new() } else { format!(":{port}") };
+    let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
+    format!("{scheme}://{host}{port}{path}{query}")
+}
+
+/// The backend that a draw fell on.
+///
+/// # Errors
+/// [`Failure::BackendUnresolved`] when there is none of any weight, or the reference could not be resolved.
+pub(crate) fn choose(forward: &Forward, draw: u64) -> Result<&WeightedBackend, Failure> {
+    forward.choose(draw).filter(|chosen| chosen.backend.is_some()).ok_or(Failure::BackendUnresolved)
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is a different fact about one request; a struct would only rename them")]
+async fn forward_to(
+    view: &View,
+    worker: &Arc<Worker>,
+    downstream: &Arc<Downstream>,
+    exchange: &Arc<Exchange>,
+    target: &Target,
+    matched: &Matched,
+    forward: &Forward,
+    mut parts: request::Parts,
+    body: RequestBody,
+) -> Result<Response<ResponseBody>, Failure> {
+    let chosen = choose(forward, worker.draw())?;
+    let backend = chosen.backend.as_deref().and_then(|id| view.snapshot.table.backend(id));
+    let backend = backend.ok_or(Failure::BackendUnresolved)?;
+    if backend.endpoints.is_empty() {
+        return Err(Failure::NoEndpoints);
+    }
+    if let Some(expected) = parts.extensions.remove::<Continue>() {
+        expected.send();
+    }
+    let trailers = headers::accepts_trailers(&parts.headers);
+    rewrite(&mut parts, downstream, target, matched, forward, chosen)?;
+    parts.headers.remove(header::EXPECT);
+    if trailers {
+        parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    if backend.protocol == headrace_table::BackendProtocol::H2c {
+        absolute_form(&mut parts)?;
+    }
+    let outgoing = Request::from_parts(parts, body.counted(Arc::clone(exchange)));
+    let times = Times::new(forward);
+    let sent = upstream::send(&worker.pool, &worker.metrics, backend, worker.draw(), outgoing);
+    let answer = tokio::time::timeout_at(times.head, sent).await.map_err(|_| Failure::TimedOut)??;
+    exchange.reached(answer.endpoint);
+    let (mut head, body) = answer.response.into_parts();
+    headers::strip_hop_by_hop(&mut head.headers);
+    headers::change(&mut head.headers, &chosen.response_headers);
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    let body = ResponseBody::backend(body, answer.lease, Arc::clone(exchange), times.whole);
+    Ok(Response::from_parts(head, body))
+}
+
+/// When the response's head and its end must be there.
+struct Times {
+    head: Instant,
+    whole: Option<Instant>,
+}
+
+impl Times {
+    fn new(forward: &Forward) -> Self {
+        let now = Instant::now();
+        let limit = [forward.request_timeout_ms, forward.backend_timeout_ms].into_iter().filter(|ms| *ms > 0).min();
+        let whole = limit.map(|ms| now + Duration::from_millis(ms));
+        Self { head: whole.unwrap_or(now + DEFAULT_RESPONSE_HEAD_TIMEOUT), whole }
+    }
+}
+
+/// Turns the client's request head into the backend's: origin-form target, `Host`, hop-by-hop fields gone, `Forwarded`,
+/// the rule's changes.
+pub(crate) fn rewrite(
+    parts: &mut request::Parts,
+    downstream: &Downstream,
+    target: &Target,
+    matched: &Matched,
+    forward: &Forward,
+    chosen: &WeightedBackend,
+) -> Result<(), Failure> {
+    headers::strip_hop_by_hop(&mut parts.headers);
+    let seen = Seen {
+        client: downstream.peer.ip(),
+        https: downstream.tls,
+        host: &target.authority,
+        port: matched.public_port,
+    };
+    headers::set_forwarded(&mut parts.headers, &seen);
+    let host = match &forward.rewrite_host {
+        Some(host) => host.clone(),
+        None => HeaderValue::from_str(&target.authority)
+            .map_err(|_| Failure::BadRequest("the host has octets that no header may carry"))?,
+    };
+    parts.headers.insert(header::HOST, host);
+    headers::change(&mut parts.headers, &matched.rule.request_headers);
+    headers::change(&mut parts.headers, &chosen.request_headers);
+    parts.uri = origin_form(&parts.uri, forward, matched)?;
+    parts.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// RFC 9112 section 3.2.1, with the rule's path rewrite.
+fn origin_form(uri: &Uri, forward: &Forward, matched: &Matched) -> Result<Uri, Failure> {
+    let path = match &forward.rewrite_path {
+        Some(rewrite) => {
+            let path = rewrite.apply(uri.path(), matched.prefix_len);
+            let text = uri.query().map_or(path.clone(), |query| format!("{path}?{query}"));
+            PathAndQuery::try_from(text).map_err(|_| Failure::BadRequest("the rewritten path is not a path"))?
+        }
+        None => uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
+    };
+    Ok(Uri::from(path))
+}
+
+/// HTTP/2 wants scheme and authority as pseudo-header fields in place of `Host` (RFC 9113 section 8.3.1).
+fn absolute_form(parts: &mut request::Parts) -> Result<(), Failure> {
+    const BAD: Failure = Failure::BadRequest("the host is no authority");
+    let host = parts.headers.remove(header::HOST).ok_or(BAD)?;
+    let authority = Authority::try_from(host.as_bytes()).map_err(|_| BAD)?;
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = Some(authority);
+    parts.uri = Uri::from_parts(uri).map_err(|_| BAD)?;
+    parts.version = Version::HTTP_2;
+    Ok(())
+}

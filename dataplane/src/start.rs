@@ -1,0 +1,347 @@
+//! The data plane's handle: start, publish, drain.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use headrace_table::{HostPattern, Table};
+use rustls::sign::CertifiedKey;
+use tokio::sync::Mutex;
+
+use crate::access_log::{AccessLog, AccessLogger};
+use crate::admin::{Admin, Readiness};
+use crate::certificates::{self, CertificateIndex, ListenerCertificates, ServerTls};
+use crate::drain::{DrainHandle, TaskCount};
+use crate::metrics::{ListenerState, Metrics, Transport};
+use crate::snapshot::Snapshot;
+use crate::worker::{self, WorkerThread};
+
+/// How long the access log's last lines may take at the end.
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How a data plane runs. What is served comes by [`DataPlane::publish`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Threads, each with its own sockets. At least one; the machine's cores by default.
+    pub workers: usize,
+    /// Addresses on which every port of the table is bound. All of IPv4 and IPv6 by default.
+    pub bind: Vec<IpAddr>,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served; nowhere by default.
+    pub admin: Option<SocketAddr>,
+    /// Where a line for each request and tunnel goes; nowhere by default.
+    pub access_log: AccessLog,
+    /// When a QUIC client has to prove its address before anything is kept for it; never by default.
+    pub retry: Retry,
+    /// How long [`DataPlane::drain`] lets open requests and tunnels go on; 30 s by default.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            bind: vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+            admin: None,
+            access_log: AccessLog::Off,
+            retry: Retry::Never,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// When QUIC clients are sent a Retry (RFC 9000 section 8.1.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retry {
+    /// Not at all: a round trip less.
+    #[default]
+    Never,
+    /// Always: a spoofed address costs nothing but the Retry.
+    Always,
+}
+
+/// Why a data plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is nothing to run on.
+    #[error("a data plane needs at least one worker and at least one address to bind")]
+    Nothing,
+    /// The admin address cannot be bound.
+    #[error("cannot serve metrics and health on {address}: {error}")]
+    Admin {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The access log cannot be opened.
+    #[error("cannot open the access log: {0}")]
+    AccessLog(io::Error),
+    /// A thread or its event queue is refused by the system.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    /// The cryptography library refuses to work.
+    #[error("cannot set up TLS: {0}")]
+    Tls(rustls::Error),
+}
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) bind: Vec<IpAddr>,
+    pub(crate) retry: Retry,
+    pub(crate) tls: ServerTls,
+    pub(crate) http3: headrace_http3::Config,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access_log: AccessLogger,
+    pub(crate) drain: DrainHandle,
+    pub(crate) connections: TaskCount,
+}
+
+/// A running data plane. Dropping it without [`DataPlane::drain`] ends it at once.
+pub struct DataPlane {
+    shared: Arc<Shared>,
+    workers: Vec<WorkerThread>,
+    readiness: Readiness,
+    drain_timeout: Duration,
+    generation: AtomicU64,
+    /// The keys of the table that is served, so that an unchanged certificate is not loaded again. Its lock also puts
+    /// publications in order.
+    keys: Mutex<HashMap<Arc<str>, Arc<CertifiedKey>>>,
+    /// Ends the admin thread when dropped.
+    _admin: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl DataPlane {
+    /// Starts the workers, which serve nothing until the first table.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs on then.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        if config.workers == 0 || config.bind.is_empty() {
+            return Err(StartError::Nothing);
+        }
+        raise_open_files();
+        let metrics = Arc::new(Metrics::new());
+        let process = Arc::clone(metrics.process());
+        let counted = move |lost| process.access_log_dropped_total().add(lost);
+        let shared = Arc::new(Shared {
+            bind: config.bind,
+            retry: config.retry,
+            tls: ServerTls::new().map_err(StartError::Tls)?,
+            http3: headrace_http3::Config::default(),
+            access_log: AccessLogger::start_counting(config.access_log, counted).map_err(StartError::AccessLog)?,
+            metrics: Arc::clone(&metrics),
+            drain: DrainHandle::new(),
+            connections: TaskCount::new(),
+        });
+        let readiness = Readiness::new();
+        let admin = match config.admin {
+            Some(address) => Some(
+                start_admin(address, Admin { metrics, readiness: readiness.clone() })
+                    .map_err(|error| StartError::Admin { address, error })?,
+            ),
+            None => None,
+        };
+        let workers = (0..config.workers).map(|index| WorkerThread::start(index, &shared));
+        Ok(Self {
+            workers: workers.collect::<io::Result<_>>().map_err(StartError::Thread)?,
+            shared,
+            readiness,
+            drain_timeout: config.drain_timeout,
+            generation: AtomicU64::new(0),
+            keys: Mutex::default(),
+            _admin: admin,
+        })
+    }
+
+    /// Serves a table from now on, and returns when every worker does. What is open goes on; connections of a listener
+    /// that is gone end when their clients end them.
+    ///
+    /// What cannot be served of it is told and left out: the rest serves.
+    pub async fn publish(&self, table: Table) -> Published {
+        let mut keys = self.keys.lock().await;
+        let (loaded, certificates) = load_keys(&table, &keys);
+        self.shared.tls.swap(index(&table, &loaded));
+        *keys = loaded;
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let snapshot = Arc::new(Snapshot { generation, table });
+        let mut unbound = Vec::new();
+        let served = self.workers.iter().map(|worker| worker.serve(Arc::clone(&snapshot)));
+        for failure in futures::future::join_all(served).await.into_iter().flatten() {
+            let failure = BindFailure::from(failure);
+            if !unbound.iter().any(|known: &BindFailure| known.is_same_socket(&failure)) {
+                unbound.push(failure);
+            }
+        }
+        self.count(&snapshot, &unbound);
+        self.readiness.serving(generation);
+        Published { generation, unbound, certificates }
+    }
+
+    fn count(&self, snapshot: &Snapshot, unbound: &[BindFailure]) {
+        let process = self.shared.metrics.process();
+        process.table_version().set(snapshot.generation);
+        let ports: Vec<_> = snapshot.table.ports().collect();
+        for transport in [Transport::Tcp, Transport::Quic] {
+            let wanted = ports.iter().filter(|port| transport == Transport::Tcp || port.http3);
+            let (failed, serving): (Vec<u16>, Vec<u16>) = wanted.map(|port| port.number).partition(|number| {
+                unbound.iter().any(|failure| failure.transport == transport && failure.address.port() == *number)
+            });
+            process.listeners(transport, ListenerState::Serving).set(serving.len() as u64);
+            process.listeners(transport, ListenerState::Failed).set(failed.len() as u64);
+        }
+    }
+
+    /// The generation that is served; 0 before the first table.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Counts a table that was refused before it came here, for `table_rejected_total`; until a first table serves,
+    /// `/readyz` gives the reason.
+    pub fn rejected(&self, reason: &str) {
+        self.readiness.starting(reason);
+        self.shared.metrics.process().table_rejected_total().inc();
+    }
+
+    /// Opens the access log's file anew, after a log rotation moved it.
+    pub fn reopen_access_log(&self) {
+        self.shared.access_log.reopen();
+    }
+
+    /// Takes no new connection, tells clients to go elsewhere (GOAWAY, `Connection: close`), and waits for what is open
+    /// to finish, for [`Config::drain_timeout`] at most. Then ends everything.
+    pub async fn drain(self) -> DrainReport {
+        self.readiness.draining();
+        self.shared.metrics.process().draining().set(1);
+        self.shared.drain.start();
+        let drained = self.shared.connections.drained(self.drain_timeout).await;
+        for worker in self.workers {
+            worker.stop().await;
+        }
+        if !self.shared.access_log.flush(LOG_FLUSH_TIMEOUT) {
+            tracing::warn!("the access log's last lines were not written in time");
+        }
+        DrainReport { finished: drained.finished, cut: drained.cut }
+    }
+}
+
+/// What came of a publication.
+#[derive(Debug)]
+pub struct Published {
+    /// Counts publications of this process, from 1.
+    pub generation: u64,
+    /// Addresses that could not be bound; the next publication tries again.
+    pub unbound: Vec<BindFailure>,
+    /// Certificates that cannot be used; handshakes that need one fail.
+    pub certificates: Vec<CertificateFailure>,
+}
+
+/// An address that could not be bound.
+#[derive(Debug)]
+pub struct BindFailure {
+    /// What could not be bound.
+    pub address: SocketAddr,
+    /// TCP, or UDP for QUIC.
+    pub transport: Transport,
+    /// Why not.
+    pub error: io::Error,
+}
+
+impl BindFailure {
+    fn is_same_socket(&self, other: &Self) -> bool {
+        (self.address, self.transport) == (other.address, other.transport)
+    }
+}
+
+impl From<worker::BindFailure> for BindFailure {
+    fn from(failure: worker::BindFailure) -> Self {
+        Self { address: failure.address, transport: failure.transport, error: failure.error }
+    }
+}
+
+/// A certificate that cannot be used.
+#[derive(Debug)]
+pub struct CertificateFailure {
+    /// Its id in the table.
+    pub id: String,
+    /// Why not, without any octet of the key.
+    pub reason: String,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Connections that ended by themselves.
+    pub finished: u64,
+    /// Connections that were cut at the deadline.
+    pub cut: u64,
+}
+
+fn load_keys(
+    table: &Table,
+    before: &HashMap<Arc<str>, Arc<CertifiedKey>>,
+) -> (HashMap<Arc<str>, Arc<CertifiedKey>>, Vec<CertificateFailure>) {
+    let mut loaded = HashMap::new();
+    let mut failures = Vec::new();
+    for certificate in table.certificates() {
+        match certificates::parse(&certificate.chain, &certificate.key, before.get(&certificate.id)) {
+            Ok(key) => drop(loaded.insert(Arc::clone(&certificate.id), key)),
+            Err(error) => {
+                failures.push(CertificateFailure { id: certificate.id.to_string(), reason: error.to_string() });
+            }
+        }
+    }
+    (loaded, failures)
+}
+
+fn index(table: &Table, keys: &HashMap<Arc<str>, Arc<CertifiedKey>>) -> CertificateIndex {
+    let hostnames: Vec<(u16, Option<String>, Vec<Arc<CertifiedKey>>)> = table
+        .ports()
+        .flat_map(|port| port.listeners())
+        .map(|listener| {
+            let hostname = match &listener.hostname {
+                HostPattern::Any => None,
+                pattern => Some(pattern.to_string()),
+            };
+            let keys = listener.certificates.iter().filter_map(|id| keys.get(id).cloned()).collect();
+            (listener.port, hostname, keys)
+        })
+        .collect();
+    CertificateIndex::new(hostnames.iter().map(|(port, hostname, keys)| ListenerCertificates {
+        port: *port,
+        hostname: hostname.as_deref(),
+        keys: keys.clone(),
+    }))
+}
+
+/// Every tunnel holds two descriptors, and the usual soft limit of 1,024 is there for programs that use `select`.
+fn raise_open_files() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::warn!(%error, soft = ?limit.current, "the limit on open files cannot be raised");
+    }
+}
+
+fn start_admin(address: SocketAddr, admin: Admin) -> io::Result<tokio::sync::oneshot::Sender<()>> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        runtime.block_on(async move {
+            let listener = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => return tracing::error!(%error, "the admin server cannot listen"),
+            };
+            tokio::select! {
+                never = admin.serve(listener) => match never {},
+                _ = stopped => {}
+            }
+        });
+    })?;
+    Ok(stop)
+}

@@ -1,0 +1,201 @@
+//! The ends of a tunnel: a client's stream on any HTTP version, and a backend's TCP connection, as byte sources and sinks.
+//!
+//! Owns how FIN, reset and flow control are said on each version. Knows nothing of the other end.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use headrace_http3::Code;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::relay::reset_tcp;
+use crate::downstream::StreamGuard;
+use crate::listener::Io;
+use crate::metrics::ResetCause;
+
+/// The stream or connection broke; the cause is known by which end it was.
+pub(crate) struct Broken;
+
+/// What a read brought.
+pub(crate) enum Chunk {
+    /// So many octets at the start of the scratch buffer.
+    Scratch(usize),
+    /// Octets that the transport had already put aside.
+    Owned(Bytes),
+    /// The peer's last octet has been read: FIN, END_STREAM.
+    End,
+}
+
+/// Where bytes come from.
+pub(crate) trait Source {
+    /// What is counted when this end breaks.
+    const CAUSE: ResetCause;
+    fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Result<Chunk, Broken>>;
+    /// Gives flow-control credit back for octets that the other side has taken.
+    fn release(&mut self, _taken: usize) {}
+    /// Asks whether the peer has broken the stream while it is not being read. `Ok` also when that cannot be told.
+    fn poll_broken(&mut self, _cx: &mut Context<'_>) -> Result<(), Broken> {
+        Ok(())
+    }
+}
+
+/// Where bytes go.
+pub(crate) trait Sink {
+    /// What is counted when this end breaks.
+    const CAUSE: ResetCause;
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Broken>>;
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>;
+    /// Says FIN.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>;
+}
+
+/// A client's end of a tunnel.
+pub(crate) enum Client {
+    /// A connection of its own, after the 101. Boxed: TLS state is large, and the other versions have none here.
+    Http1(Box<Io>),
+    /// A stream of an HTTP/2 connection (RFC 8441).
+    Http2 { recv: h2::RecvStream, send: h2::SendStream<Bytes>, _open: StreamGuard },
+    /// A stream of an HTTP/3 connection (RFC 9220).
+    Http3 { recv: headrace_http3::RecvStream, send: headrace_http3::SendStream, _open: StreamGuard },
+}
+
+impl Client {
+    /// Cuts the tunnel towards the client: RST_STREAM with CANCEL, RESET_STREAM and STOP_SENDING with
+    /// H3_REQUEST_CANCELLED, or a TCP RST.
+    pub(super) fn reset(&mut self) {
+        match self {
+            Client::Http1(io) => reset_tcp(io.tcp()),
+            Client::Http2 { send, .. } => send.send_reset(h2::Reason::CANCEL),
+            Client::Http3 { recv, send, .. } => {
+                send.reset(Code::H3_REQUEST_CANCELLED);
+                recv.stop_sending(Code::H3_REQUEST_CANCELLED);
+            }
+        }
+    }
+}
+
+impl Source for Client {
+    const CAUSE: ResetCause = ResetCause::ClientReset;
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Result<Chunk, Broken>> {
+        match self {
+            Client::Http1(io) => poll_read(Pin::new(&mut **io), cx, scratch),
+            Client::Http2 { recv, .. } => Poll::Ready(match ready!(recv.poll_data(cx)) {
+                Some(Ok(bytes)) => Ok(Chunk::Owned(bytes)),
+                Some(Err(_)) => Err(Broken),
+                None => Ok(Chunk::End),
+            }),
+            Client::Http3 { recv, .. } => Poll::Ready(match ready!(recv.poll_read_data(cx, scratch)) {
+                Ok(0) => Ok(Chunk::End),
+                Ok(len) => Ok(Chunk::Scratch(len)),
+                Err(_) => Err(Broken),
+            }),
+        }
+    }
+
+    fn release(&mut self, taken: usize) {
+        if let Client::Http2 { recv, .. } = self {
+            // Refused only for a stream that is gone, whose credit no longer matters.
+            let _stream_gone = recv.flow_control().release_capacity(taken);
+        }
+    }
+
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        match self {
+            Client::Http2 { send, .. } => match send.poll_reset(cx) {
+                Poll::Ready(_) => Err(Broken),
+                Poll::Pending => Ok(()),
+            },
+            Client::Http1(_) | Client::Http3 { .. } => Ok(()),
+        }
+    }
+}
+
+impl Sink for Client {
+    const CAUSE: ResetCause = ResetCause::ClientReset;
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Broken>> {
+        match self {
+            Client::Http1(io) => Pin::new(&mut **io).poll_write(cx, bytes).map_err(|_| Broken),
+            Client::Http2 { send, .. } => {
+                let granted = ready!(poll_capacity(send, bytes.len(), cx))?;
+                let part = Bytes::copy_from_slice(&bytes[..granted]);
+                Poll::Ready(send.send_data(part, false).map(|()| granted).map_err(|_| Broken))
+            }
+            Client::Http3 { send, .. } => send.poll_write_data(cx, bytes).map_err(|_| Broken),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match self {
+            Client::Http1(io) => Pin::new(&mut **io).poll_flush(cx).map_err(|_| Broken),
+            Client::Http2 { .. } | Client::Http3 { .. } => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match self {
+            Client::Http1(io) => Pin::new(&mut **io).poll_shutdown(cx).map_err(|_| Broken),
+            Client::Http2 { send, .. } => Poll::Ready(send.send_data(Bytes::new(), true).map_err(|_| Broken)),
+            Client::Http3 { send, .. } => Poll::Ready(send.finish().map_err(|_| Broken)),
+        }
+    }
+}
+
+/// How many of `wanted` octets an HTTP/2 stream takes now: what flow control and the bound on its send buffer allow.
+pub(crate) fn poll_capacity(
+    send: &mut h2::SendStream<Bytes>,
+    wanted: usize,
+    cx: &mut Context<'_>,
+) -> Poll<Result<usize, Broken>> {
+    send.reserve_capacity(wanted);
+    loop {
+        let granted = send.capacity();
+        if granted > 0 {
+            return Poll::Ready(Ok(granted.min(wanted)));
+        }
+        match ready!(send.poll_capacity(cx)) {
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return Poll::Ready(Err(Broken)),
+        }
+    }
+}
+
+impl Source for TcpStream {
+    const CAUSE: ResetCause = ResetCause::BackendReset;
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Result<Chunk, Broken>> {
+        poll_read(Pin::new(self), cx, scratch)
+    }
+}
+
+impl Sink for TcpStream {
+    const CAUSE: ResetCause = ResetCause::BackendReset;
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Broken>> {
+        AsyncWrite::poll_write(Pin::new(self), cx, bytes).map_err(|_| Broken)
+    }
+
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        AsyncWrite::poll_shutdown(Pin::new(self), cx).map_err(|_| Broken)
+    }
+}
+
+fn poll_read<R: AsyncRead>(io: Pin<&mut R>, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Result<Chunk, Broken>> {
+    let mut buffer = ReadBuf::new(scratch);
+    Poll::Ready(match ready!(io.poll_read(cx, &mut buffer)) {
+        Ok(()) if buffer.filled().is_empty() => Ok(Chunk::End),
+        Ok(()) => Ok(Chunk::Scratch(buffer.filled().len())),
+        // A client that closes TCP without close_notify (RFC 8446 section 6.1) has ended its stream: WebSocket has an
+        // end of its own, and many clients never send the alert.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Chunk::End),
+        Err(_) => Err(Broken),
+    })
+}

@@ -1,0 +1,164 @@
+//! The sockets that one worker has open, brought into line with each table.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headrace_http3::Code;
+use headrace_table::{Port, Protocol, Table};
+use http::HeaderValue;
+use quinn::Endpoint;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Worker;
+use crate::listener::{quic, tcp};
+use crate::metrics::Transport;
+use crate::socket;
+
+/// How long clients may remember where HTTP/3 is. An hour: long enough for the next visit, short enough that a listener
+/// taken away is forgotten the same day.
+const ALT_SVC_MAX_AGE: u32 = 3600;
+
+/// An address that could not be bound.
+#[derive(Debug)]
+pub(crate) struct BindFailure {
+    pub(crate) address: SocketAddr,
+    pub(crate) transport: Transport,
+    pub(crate) error: io::Error,
+}
+
+/// All open sockets of a worker, by port and address.
+#[derive(Default)]
+pub(crate) struct Sockets {
+    tcp: BTreeMap<(u16, IpAddr), Tcp>,
+    quic: BTreeMap<(u16, IpAddr), Quic>,
+    /// Closed for new connections while old ones go on. A port that comes back reuses its endpoint: a second socket on
+    /// the same address would take half of the packets.
+    parked: BTreeMap<(u16, IpAddr), Quic>,
+}
+
+struct Tcp {
+    protocol: Protocol,
+    /// Accepts for as long as it is held.
+    _accepting: AbortOnDropHandle<()>,
+}
+
+struct Quic {
+    endpoint: Endpoint,
+    config: quinn::ServerConfig,
+    _accepting: AbortOnDropHandle<()>,
+}
+
+impl Sockets {
+    /// Opens what the table asks for and closes what it does not. Open connections are left alone.
+    pub(super) fn reconcile(&mut self, worker: &Arc<Worker>, table: &Table) -> Vec<BindFailure> {
+        let protocol = |port: u16| table.port(port).map(|port| port.protocol);
+        self.tcp.retain(|(port, _), open| protocol(*port) == Some(open.protocol));
+        let unwanted = |port: u16| !table.port(port).is_some_and(|port| port.http3);
+        let gone: Vec<_> = self.quic.keys().copied().filter(|(port, _)| unwanted(*port)).collect();
+        for key in gone {
+            self.park(key);
+        }
+        let mut failures = Vec::new();
+        for port in table.ports() {
+            for ip in worker.shared.bind.iter().copied() {
+                let address = SocketAddr::new(ip, port.number);
+                if let Err(error) = self.open_tcp(worker, port, address) {
+                    failures.push(BindFailure { address, transport: Transport::Tcp, error });
+                }
+                if port.http3
+                    && let Err(error) = self.open_quic(worker, port, address)
+                {
+                    failures.push(BindFailure { address, transport: Transport::Quic, error });
+                }
+            }
+        }
+        failures
+    }
+
+    fn open_tcp(&mut self, worker: &Arc<Worker>, port: &Port, address: SocketAddr) -> io::Result<()> {
+        let key = (port.number, address.ip());
+        if self.tcp.contains_key(&key) {
+            return Ok(());
+        }
+        let listener = TcpListener::from_std(socket::tcp_listener(address)?)?;
+        let tls = &worker.shared.tls;
+        let tls = (port.protocol == Protocol::Https)
+            .then(|| TlsAcceptor::from(tls.tcp_config(tls.port(port.number))));
+        let accepting = tokio::spawn(tcp::accept(Arc::clone(worker), listener, port.number, tls));
+        let open = Tcp { protocol: port.protocol, _accepting: AbortOnDropHandle::new(accepting) };
+        self.tcp.insert(key, open);
+        Ok(())
+    }
+
+    fn open_quic(&mut self, worker: &Arc<Worker>, port: &Port, address: SocketAddr) -> io::Result<()> {
+        let key = (port.number, address.ip());
+        if self.quic.contains_key(&key) {
+            return Ok(());
+        }
+        let quic = match self.parked.remove(&key) {
+            Some(quic) => {
+                quic.endpoint.set_server_config(Some(quic.config.clone()));
+                quic
+            }
+            None => {
+                let tls = &worker.shared.tls;
+                let (endpoint, config) = quic::bind(address, tls.quic_config(tls.port(port.number)))?;
+                let accepting = tokio::spawn(quic::accept(Arc::clone(worker), endpoint.clone(), port.number));
+                Quic { endpoint, config, _accepting: AbortOnDropHandle::new(accepting) }
+            }
+        };
+        self.quic.insert(key, quic);
+        Ok(())
+    }
+
+    fn park(&mut self, key: (u16, IpAddr)) {
+        if let Some(quic) = self.quic.remove(&key) {
+            quic.endpoint.set_server_config(None);
+            self.parked.insert(key, quic);
+        }
+    }
+
+    /// What `alt-svc` says on a port (RFC 7838): where HTTP/3 is when every address serves it, `clear` when it should be
+    /// served and is not, nothing when nobody asked for it.
+    pub(super) fn alt_svc(&self, port: &Port) -> Option<HeaderValue> {
+        if !port.http3 {
+            return None;
+        }
+        let mut tcp = self.tcp.keys().filter(|(number, _)| *number == port.number).peekable();
+        if tcp.peek().is_none() || !tcp.all(|key| self.quic.contains_key(key)) {
+            return Some(HeaderValue::from_static("clear"));
+        }
+        let public = port.listeners().find(|listener| listener.http3).map_or(port.number, |l| l.public_port);
+        HeaderValue::try_from(format!("h3=\":{public}\"; ma={ALT_SVC_MAX_AGE}")).ok()
+    }
+
+    /// Takes no new connection from here on.
+    pub(super) fn close(&mut self) {
+        self.tcp.clear();
+        let open: Vec<_> = self.quic.keys().copied().collect();
+        for key in open {
+            self.park(key);
+        }
+    }
+
+    /// Lets go of parked endpoints whose last connection has ended.
+    pub(super) fn sweep(&mut self) {
+        self.parked.retain(|_, quic| quic.endpoint.open_connections() > 0);
+    }
+
+    /// Closes every connection and waits a little for the closes to go out.
+    pub(super) async fn end(mut self, timeout: Duration) {
+        self.close();
+        for quic in self.parked.values() {
+            quic.endpoint.close(quinn::VarInt::from_u32(Code::H3_NO_ERROR.value() as u32), b"shutting down");
+        }
+        let idle = futures::future::join_all(self.parked.values().map(|quic| quic.endpoint.wait_idle()));
+        // Peers that do not answer find out by their idle timeout.
+        let _all_said_goodbye = tokio::time::timeout(timeout, idle).await;
+    }
+}
