@@ -1,0 +1,213 @@
+//! Services as backends: which port, which protocol, which endpoints.
+//!
+//! Owns the way from a backend reference through Service and EndpointSlices to the table's backend, and why it fails. It
+//! must not know who refers, nor what a route or an Ingress calls the failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use headrace_table::List;
+use headrace_table::wire::{self, BackendProtocol};
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+
+use crate::LocalEndpoints;
+use crate::world::{Key, World};
+
+/// The label by which an EndpointSlice belongs to a Service.
+const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// A port of a Service as an Ingress or a route names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PortRef<'a> {
+    Number(i32),
+    Name(&'a str),
+}
+
+impl std::fmt::Display for PortRef<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PortRef::Number(number) => number.fmt(f),
+            PortRef::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+/// Why a Service cannot be a backend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BackendError {
+    #[error("Service {0} does not exist")]
+    NoService(Key),
+    #[error("Service {0} has no port {1}: it has {2}")]
+    NoPort(Key, String, String),
+    #[error("Service {0} is of type ExternalName, which is refused: it would let whoever may edit it choose any host")]
+    ExternalName(Key),
+    #[error("port {1} of Service {0} is {2}, not TCP")]
+    NotTcp(Key, u16, String),
+    #[error(
+        "port {1} of Service {0} has appProtocol {2:?}, which is not supported: use http, kubernetes.io/ws or \
+         kubernetes.io/h2c, or none"
+    )]
+    AppProtocol(Key, u16, String),
+    #[error("the table is full: Service {0} is one too many")]
+    TableFull(Key),
+}
+
+/// Every backend that was asked for.
+pub(crate) struct Backends<'w> {
+    world: &'w World,
+    local_endpoints: LocalEndpoints,
+    slices: BTreeMap<Key, Vec<&'w EndpointSlice>>,
+    found: BTreeMap<String, wire::Backend>,
+}
+
+impl<'w> Backends<'w> {
+    pub(crate) fn of(world: &'w World, local_endpoints: LocalEndpoints) -> Self {
+        let mut slices: BTreeMap<Key, Vec<&EndpointSlice>> = BTreeMap::new();
+        for (key, slice) in &world.endpoint_slices {
+            let labels = slice.metadata.labels.as_ref();
+            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)) {
+                slices.entry(Key::new(&*key.namespace, &**service)).or_default().push(slice);
+            }
+        }
+        Backends { world, local_endpoints, slices, found: BTreeMap::new() }
+    }
+
+    /// The backend of that port of that Service, under its id in the table.
+    pub(crate) fn get(&mut self, key: &Key, port: PortRef<'_>) -> Result<String, BackendError> {
+        let service = self.world.services.get(key).ok_or_else(|| BackendError::NoService(key.clone()))?;
+        let spec = service.spec.as_ref();
+        if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
+            return Err(BackendError::ExternalName(key.clone()));
+        }
+        let (number, service_port) = find_port(service, port)
+            .ok_or_else(|| BackendError::NoPort(key.clone(), port.to_string(), ports_in_words(service)))?;
+        match service_port.protocol.as_deref() {
+            None | Some("" | "TCP") => {}
+            Some(other) => return Err(BackendError::NotTcp(key.clone(), number, other.to_owned())),
+        }
+        let app_protocol = service_port.app_protocol.as_deref().unwrap_or("");
+        let protocol = speaks(app_protocol)
+            .ok_or_else(|| BackendError::AppProtocol(key.clone(), number, app_protocol.to_owned()))?;
+        let id = format!("{}:{number}", key.id());
+        if !self.found.contains_key(&id) {
+            if self.found.len() >= List::Backends.max() {
+                return Err(BackendError::TableFull(key.clone()));
+            }
+            let endpoints = self.endpoints(key, service_port.name.as_deref().unwrap_or(""));
+            self.found.insert(id.clone(), wire::Backend { id: id.clone(), protocol, endpoints });
+        }
+        Ok(id)
+    }
+
+    /// Every backend that `used` says is in use, sorted by id.
+    pub(crate) fn into_table(self, used: impl Fn(&str) -> bool) -> Vec<wire::Backend> {
+        self.found.into_values().filter(|backend| used(&backend.id)).collect()
+    }
+
+    /// Those that are ready; where none is, those that still serve while they terminate (KEP-1672).
+    fn endpoints(&self, service: &Key, port_name: &str) -> Vec<String> {
+        let slices = self.slices.get(service).map_or(&[][..], |slices| slices);
+        for eligible in [is_ready as fn(&Endpoint) -> bool, is_serving_while_terminating] {
+            let endpoints: BTreeSet<String> = slices
+                .iter()
+                .filter_map(|slice| Some((*slice, slice_port(slice, port_name)?)))
+                .flat_map(|(slice, port)| {
+                    let endpoints = slice.endpoints.iter().filter(|endpoint| eligible(endpoint));
+                    endpoints.flat_map(|endpoint| &endpoint.addresses).filter_map(move |address| {
+                        let address = self.address(&slice.address_type, address)?;
+                        Some(SocketAddr::new(address, port).to_string())
+                    })
+                })
+                .take(List::Endpoints.max())
+                .collect();
+            if !endpoints.is_empty() {
+                return endpoints.into_iter().collect();
+            }
+        }
+        Vec::new()
+    }
+
+    /// The address to dial, or nothing where it is not one that may be dialled.
+    fn address(&self, address_type: &str, text: &str) -> Option<IpAddr> {
+        match (address_type, self.local_endpoints) {
+            ("FQDN", LocalEndpoints::Allowed) => is_localhost(text).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            ("FQDN", LocalEndpoints::Refused) => None,
+            (_, local) => {
+                let address: IpAddr = text.parse().ok()?;
+                may_dial(address, local).then_some(address)
+            }
+        }
+    }
+}
+
+/// RFC 6761, section 6.3: `localhost` and every name under it.
+fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// IPv4 addresses in their IPv6 form are judged as what they are.
+fn may_dial(address: IpAddr, local: LocalEndpoints) -> bool {
+    let address = address.to_canonical();
+    let is_link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !is_link_local
+        && !is_broadcast
+        && !address.is_unspecified()
+        && !address.is_multicast()
+        && (local == LocalEndpoints::Allowed || !address.is_loopback())
+}
+
+fn find_port<'s>(service: &'s Service, wanted: PortRef<'_>) -> Option<(u16, &'s ServicePort)> {
+    let ports = service.spec.as_ref()?.ports.as_deref()?;
+    let port = ports.iter().find(|port| match wanted {
+        PortRef::Number(number) => port.port == number,
+        PortRef::Name(name) => port.name.as_deref() == Some(name),
+    })?;
+    let number = u16::try_from(port.port).ok().filter(|number| *number != 0)?;
+    Some((number, port))
+}
+
+fn ports_in_words(service: &Service) -> String {
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let words: Vec<String> = ports
+        .iter()
+        .map(|port| match &port.name {
+            Some(name) => format!("{} ({name})", port.port),
+            None => port.port.to_string(),
+        })
+        .collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+/// What an `appProtocol` means, if it is supported. GEP-1911: an absent one does not switch upgrades off.
+fn speaks(app_protocol: &str) -> Option<BackendProtocol> {
+    match app_protocol {
+        "" | "http" | "kubernetes.io/ws" => Some(BackendProtocol::Http1),
+        "kubernetes.io/h2c" => Some(BackendProtocol::H2c),
+        _ => None,
+    }
+}
+
+/// The number behind the Service port's name: what `targetPort` came to on these endpoints.
+fn slice_port(slice: &EndpointSlice, name: &str) -> Option<u16> {
+    let ports = slice.ports.as_deref()?;
+    let port = ports.iter().find(|port| {
+        port.name.as_deref().unwrap_or("") == name && matches!(port.protocol.as_deref(), None | Some("" | "TCP"))
+    })?;
+    port.port.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0)
+}
+
+/// An unknown state is to be taken as ready (EndpointConditions.ready).
+fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
+}
+
+fn is_serving_while_terminating(endpoint: &Endpoint) -> bool {
+    let Some(conditions) = &endpoint.conditions else { return false };
+    conditions.terminating == Some(true) && conditions.serving != Some(false)
+}

@@ -1,0 +1,300 @@
+//! One listener: what it asks for, and whether that can be served.
+//!
+//! Owns the checks that need no other listener. Conflicts between listeners are `conflict`'s.
+
+use gateway_api::gateways::{
+    Gateway, GatewayListeners, GatewayListenersTls, GatewayListenersTlsCertificateRefs, GatewayListenersTlsMode,
+};
+use headrace_crds::condition::ListenerReason;
+use headrace_table::HostPattern;
+use headrace_table::wire::{self, Protocol};
+
+use super::namespaces::Namespaces;
+use crate::Options;
+use crate::certificate::Certificates;
+use crate::diagnosis::Fault;
+use crate::grant::{Grants, Referent, Referrer};
+use crate::hostname;
+use crate::status::RouteGroupKind;
+use crate::world::{Key, id_part};
+
+/// Kinds of routes that listeners take, in the order in which a status lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RouteKind {
+    HttpRoute,
+    WebSocketRoute,
+}
+
+impl RouteKind {
+    const ALL: [RouteKind; 2] = [RouteKind::HttpRoute, RouteKind::WebSocketRoute];
+
+    pub(crate) const fn group_kind(self) -> RouteGroupKind {
+        match self {
+            RouteKind::HttpRoute => RouteGroupKind { group: GATEWAY_GROUP, kind: "HTTPRoute" },
+            RouteKind::WebSocketRoute => RouteGroupKind { group: headrace_crds::GROUP, kind: "WebSocketRoute" },
+        }
+    }
+}
+
+pub(crate) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+
+/// TLS options under this domain are ours. Those of others are not for us to judge.
+const OUR_OPTIONS: &str = "headrace.dev/";
+
+/// Certificates of one listener at most (the bound of Gateway API's own schema).
+const MAX_CERTIFICATE_REFS: usize = 64;
+
+/// A listener of a Gateway of ours.
+pub(crate) struct Listener {
+    pub(crate) gateway: Key,
+    pub(crate) name: String,
+    /// `spec.listeners[i]`.
+    pub(crate) field: String,
+    /// As the spec has it, for `parentRef.port`.
+    pub(crate) spec_port: i32,
+    /// Absent where it is not one that can be bound.
+    pub(crate) port: Option<u16>,
+    /// Absent where it is not supported.
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) host: HostPattern,
+    pub(crate) kinds: Vec<RouteKind>,
+    pub(crate) namespaces: Namespaces,
+    /// Ids of certificates that can be served.
+    pub(crate) certificates: Vec<String>,
+    /// Why it is not accepted.
+    pub(crate) refused: Vec<Fault>,
+    /// With which listeners it clashes.
+    pub(crate) conflicts: Vec<Fault>,
+    /// References that cannot be used.
+    pub(crate) refs: Vec<Fault>,
+    /// Listeners with which a client may confuse it.
+    pub(crate) overlaps: Vec<Fault>,
+    pub(crate) attached_routes: i32,
+}
+
+impl Listener {
+    /// The listener's id in the table.
+    pub(crate) fn id(&self) -> String {
+        format!("{}/{}", self.gateway.id(), id_part(&self.name))
+    }
+
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.refused.is_empty() && self.conflicts.is_empty()
+    }
+
+    /// Whether it can be served: unresolved references alone stop it only where nothing is left without them.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.is_accepted()
+            && !self.kinds.is_empty()
+            && match self.protocol {
+                Some(Protocol::Http) => true,
+                Some(Protocol::Https) => !self.certificates.is_empty(),
+                None => false,
+            }
+    }
+
+    pub(crate) fn table(&self, options: &Options) -> Option<wire::Listener> {
+        let (port, protocol) = (self.port?, self.protocol?);
+        Some(wire::Listener {
+            id: self.id(),
+            port,
+            public_port: port,
+            protocol,
+            http3: options.http3 && protocol == Protocol::Https,
+            hostname: hostname::to_wire(&self.host),
+            certificates: self.certificates.clone(),
+        })
+    }
+}
+
+pub(super) fn read_all(
+    key: &Key,
+    gateway: &Gateway,
+    grants: &Grants<'_>,
+    certificates: &mut Certificates<'_>,
+) -> Vec<Listener> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    for (index, spec) in gateway.spec.listeners.iter().enumerate() {
+        let mut listener = read(key, index, spec);
+        if listeners.iter().any(|other| other.name == listener.name) {
+            let message = format!("another listener is named {}: give this one a name of its own", listener.name);
+            listener.refuse("name", ListenerReason::UnsupportedValue, message);
+        }
+        if listener.protocol == Some(Protocol::Https) {
+            read_tls(&mut listener, spec.tls.as_ref(), grants, certificates);
+            refuse_client_validation(&mut listener, gateway);
+        } else if listener.protocol == Some(Protocol::Http) && spec.tls.is_some() {
+            let message = "protocol HTTP is clear text: remove tls, or use protocol HTTPS";
+            listener.refuse("tls", ListenerReason::UnsupportedValue, message);
+        }
+        listeners.push(listener);
+    }
+    listeners
+}
+
+impl Listener {
+    fn refuse(&mut self, field: &str, reason: ListenerReason, message: impl Into<String>) {
+        self.refused.push(Fault::new(field, reason, message).under(&self.field));
+    }
+
+    fn unresolved(&mut self, field: &str, reason: ListenerReason, message: impl Into<String>) {
+        self.refs.push(Fault::new(field, reason, message).under(&self.field));
+    }
+}
+
+fn read(key: &Key, index: usize, spec: &GatewayListeners) -> Listener {
+    let mut listener = Listener {
+        gateway: key.clone(),
+        name: spec.name.clone(),
+        field: format!("spec.listeners[{index}]"),
+        spec_port: spec.port,
+        port: u16::try_from(spec.port).ok().filter(|port| *port != 0),
+        protocol: None,
+        host: HostPattern::Any,
+        kinds: Vec::new(),
+        namespaces: Namespaces::Same,
+        certificates: Vec::new(),
+        refused: Vec::new(),
+        conflicts: Vec::new(),
+        refs: Vec::new(),
+        overlaps: Vec::new(),
+        attached_routes: 0,
+    };
+    if listener.port.is_none() {
+        let message = format!("{} is not a port: use one from 1 to 65535", spec.port);
+        listener.refuse("port", ListenerReason::PortUnavailable, message);
+    }
+    match spec.protocol.as_str() {
+        "HTTP" => listener.protocol = Some(Protocol::Http),
+        "HTTPS" => listener.protocol = Some(Protocol::Https),
+        other => {
+            let message = format!("protocol {other} is not supported: use HTTP or HTTPS");
+            listener.refuse("protocol", ListenerReason::UnsupportedProtocol, message);
+        }
+    }
+    match hostname::parse_optional(spec.hostname.as_deref()) {
+        Ok(host) => listener.host = host,
+        Err(message) => listener.refuse("hostname", ListenerReason::UnsupportedValue, message),
+    }
+    read_allowed_routes(&mut listener, spec);
+    listener
+}
+
+fn read_allowed_routes(listener: &mut Listener, spec: &GatewayListeners) {
+    let allowed = spec.allowed_routes.as_ref();
+    match Namespaces::of(allowed.and_then(|allowed| allowed.namespaces.as_ref())) {
+        Ok(namespaces) => listener.namespaces = namespaces,
+        Err(fault) => {
+            listener.namespaces = Namespaces::None;
+            listener.refused.push(fault.under("allowedRoutes.namespaces").under(&listener.field));
+        }
+    }
+    let supported: &[RouteKind] = if listener.protocol.is_some() { &RouteKind::ALL } else { &[] };
+    let wanted = allowed.and_then(|allowed| allowed.kinds.as_deref()).unwrap_or_default();
+    if wanted.is_empty() {
+        listener.kinds = supported.to_vec();
+        return;
+    }
+    for (index, wanted) in wanted.iter().enumerate() {
+        let group = wanted.group.as_deref().unwrap_or(GATEWAY_GROUP);
+        let kind = supported.iter().find(|kind| kind.group_kind() == RouteGroupKindRef(group, &wanted.kind));
+        match kind {
+            Some(kind) if listener.kinds.contains(kind) => {}
+            Some(kind) => listener.kinds.push(*kind),
+            None => {
+                let message = format!(
+                    "{group}/{} cannot be attached to protocol {}: use HTTPRoute, or {}/WebSocketRoute",
+                    wanted.kind,
+                    spec.protocol,
+                    headrace_crds::GROUP
+                );
+                let field = format!("allowedRoutes.kinds[{index}]");
+                listener.unresolved(&field, ListenerReason::InvalidRouteKinds, message);
+            }
+        }
+    }
+    listener.kinds.sort();
+}
+
+struct RouteGroupKindRef<'a>(&'a str, &'a str);
+
+impl PartialEq<RouteGroupKindRef<'_>> for RouteGroupKind {
+    fn eq(&self, other: &RouteGroupKindRef<'_>) -> bool {
+        (self.group, self.kind) == (other.0, other.1)
+    }
+}
+
+fn read_tls(
+    listener: &mut Listener,
+    tls: Option<&GatewayListenersTls>,
+    grants: &Grants<'_>,
+    certificates: &mut Certificates<'_>,
+) {
+    if matches!(tls.and_then(|tls| tls.mode.as_ref()), Some(GatewayListenersTlsMode::Passthrough)) {
+        let message = "protocol HTTPS needs mode Terminate";
+        listener.refuse("tls.mode", ListenerReason::UnsupportedValue, message);
+    }
+    for option in tls.and_then(|tls| tls.options.as_ref()).into_iter().flatten().map(|(name, _)| name) {
+        if option.starts_with(OUR_OPTIONS) {
+            let message = format!("there is no TLS option {option}: remove it");
+            listener.refuse("tls.options", ListenerReason::UnsupportedValue, message);
+        }
+    }
+    let references = tls.and_then(|tls| tls.certificate_refs.as_deref()).unwrap_or_default();
+    if references.is_empty() {
+        let message = "protocol HTTPS needs a certificate: name a Secret of type kubernetes.io/tls";
+        listener.unresolved("tls.certificateRefs", ListenerReason::InvalidCertificateRef, message);
+    }
+    for (index, reference) in references.iter().enumerate() {
+        let field = format!("tls.certificateRefs[{index}]");
+        if index >= MAX_CERTIFICATE_REFS {
+            let message = format!("a listener takes at most {MAX_CERTIFICATE_REFS} certificates");
+            listener.unresolved(&field, ListenerReason::InvalidCertificateRef, message);
+            return;
+        }
+        match resolve(&listener.gateway, reference, grants, certificates) {
+            Ok(id) if listener.certificates.contains(&id) => {}
+            Ok(id) => listener.certificates.push(id),
+            Err((reason, message)) => listener.unresolved(&field, reason, message),
+        }
+    }
+}
+
+fn resolve(
+    gateway: &Key,
+    reference: &GatewayListenersTlsCertificateRefs,
+    grants: &Grants<'_>,
+    certificates: &mut Certificates<'_>,
+) -> Result<String, (ListenerReason, String)> {
+    let group = reference.group.as_deref().unwrap_or("");
+    let kind = reference.kind.as_deref().unwrap_or("Secret");
+    if (group, kind) != ("", "Secret") {
+        let message = format!("{kind} is not a kind of certificate: name a Secret of type kubernetes.io/tls");
+        return Err((ListenerReason::InvalidCertificateRef, message));
+    }
+    let namespace = reference.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+    let key = Key::new(namespace.unwrap_or(&gateway.namespace), &*reference.name);
+    let from = Referrer { group: GATEWAY_GROUP, kind: "Gateway", namespace: &gateway.namespace };
+    if !grants.permit(from, Referent { group, kind, namespace: &key.namespace, name: &key.name }) {
+        let message = format!(
+            "Secret {key} is in another namespace: a ReferenceGrant in {} must permit it to Gateways of {}",
+            key.namespace, gateway.namespace
+        );
+        return Err((ListenerReason::RefNotPermitted, message));
+    }
+    certificates.get(&key).map_err(|error| (ListenerReason::InvalidCertificateRef, error.to_string()))
+}
+
+/// To ask for client certificates and not to get them checked would be worse than no listener.
+fn refuse_client_validation(listener: &mut Listener, gateway: &Gateway) {
+    let Some(frontend) = gateway.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref()) else { return };
+    let of_port = frontend.per_port.iter().flatten().find(|entry| entry.port == listener.spec_port);
+    let asked = match of_port {
+        Some(entry) => entry.tls.validation.is_some(),
+        None => frontend.default.validation.is_some(),
+    };
+    if asked {
+        let message = "client certificates are not checked yet: remove spec.tls.frontend for this port";
+        listener.refuse("", ListenerReason::UnsupportedValue, message);
+    }
+}

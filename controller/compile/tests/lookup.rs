@@ -1,0 +1,110 @@
+//! Golden inputs, compiled, admitted by the table and asked: where does a request end up?
+//!
+//! The golden files say what the table is; this says what it means, where compiler and table share the decision.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+#[path = "golden/case.rs"]
+mod case;
+
+use std::path::Path;
+
+use case::Case;
+use headrace_compile::compile;
+use headrace_table::{Request, Table};
+
+/// Case, then port, host, path, whether it is a WebSocket handshake, and the id of the route that takes it.
+type Question = (u16, &'static str, &'static str, bool, Option<&'static str>);
+
+fn check(name: &str, questions: &[Question]) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let case = Case::read(&directory);
+    let table = Table::try_from(compile(&case.world(), &case.options).table).unwrap();
+    let headers = http::HeaderMap::new();
+    for (port, host, path, websocket, expected) in questions {
+        let request =
+            Request { method: &http::Method::GET, host, path, query: None, headers: &headers, websocket: *websocket };
+        let listener = table.port(*port).and_then(|port| port.listener_for(Some(host)));
+        let found = listener.and_then(|listener| listener.lookup(&request)).map(|found| found.route.id.to_string());
+        assert_eq!(found.as_deref(), *expected, "{name}: {host}:{port}{path}, WebSocket: {websocket}");
+    }
+}
+
+#[test]
+fn the_oldest_route_wins_and_sockets_go_before_all_else() {
+    check(
+        "httproute/precedence-by-age",
+        &[
+            (80, "any.example", "/", false, Some("HTTPRoute/shop/c-undated")),
+            (80, "any.example", "/", true, Some("WebSocketRoute/shop/b-oldest")),
+        ],
+    );
+}
+
+#[test]
+fn hosts_are_found_on_the_listener_that_is_theirs() {
+    check(
+        "httproute/hostname-intersection-narrowed",
+        &[
+            (80, "a.example.com", "/", false, Some("HTTPRoute/shop/exact")),
+            (80, "c.example.com", "/", false, Some("HTTPRoute/shop/wild")),
+            (80, "example.com", "/", false, Some("HTTPRoute/shop/wild")),
+            (80, "example.org", "/", false, Some("HTTPRoute/shop/none")),
+            (81, "x.b.example.com", "/", false, Some("HTTPRoute/shop/exact")),
+            (81, "example.com", "/", false, None),
+            (83, "y.b.example.com", "/", false, Some("HTTPRoute/shop/none")),
+            (84, "example.org", "/", false, Some("HTTPRoute/shop/none")),
+        ],
+    );
+}
+
+#[test]
+fn ingress_requests_fall_through_from_host_to_default() {
+    check(
+        "ingress/rules-lowered",
+        &[
+            (80, "a.example.com", "/exact/", false, Some("Ingress/shop/web/host/a.example.com")),
+            (80, "a.example.com", "/prefix/x", true, Some("Ingress/shop/web/host/a.example.com")),
+            (80, "a.example.com", "/other", false, Some("Ingress/shop/web/default/own")),
+            (80, "b.example.com", "/other", false, Some("Ingress/shop/web/host/*.example.com")),
+            (80, "left.example.com", "/", false, Some("Ingress/shop/web/default/own")),
+            (80, "elsewhere.example", "/status", false, Some("Ingress/shop/web/host/*")),
+            (80, "elsewhere.example", "/", false, Some("Ingress/shop/web/default/any")),
+        ],
+    );
+    check(
+        "ingress/tls-default-backend-served",
+        &[
+            (443, "a.example.com", "/a", false, Some("Ingress/shop/own/host/a.example.com")),
+            (443, "a.example.com", "/b", false, Some("Ingress/shop/own/default/own")),
+            (443, "other.example", "/a", false, Some("Ingress/shop/every/default/any")),
+            (80, "other.example", "/a", false, Some("Ingress/shop/every/default/any")),
+        ],
+    );
+    check(
+        "ingress/tls-wildcard-rules-within",
+        &[
+            (443, "a.example.com", "/wild", false, Some("Ingress/shop/web/host/*.example.com")),
+            (443, "b.example.com", "/b", false, Some("Ingress/shop/web/host/b.example.com")),
+            (443, "b.example.com", "/wild", false, None),
+            (443, "c.example.com", "/wild", false, None),
+            (80, "b.example.com", "/wild", false, Some("Ingress/shop/web/host/*.example.com")),
+            (80, "b.example.com", "/every", false, Some("Ingress/shop/web/host/*")),
+        ],
+    );
+}
+
+#[test]
+fn ingresses_and_gateways_share_ports_by_host() {
+    check(
+        "ingress/gateway-ports-merged",
+        &[
+            (80, "a.example.com", "/", false, Some("HTTPRoute/shop/web")),
+            (80, "a.example.com", "/ingress", false, Some("Ingress/shop/web/host/a.example.com")),
+            (443, "a.example.com", "/ingress", false, Some("Ingress/shop/web/host/a.example.com")),
+            (80, "b.example.com", "/", false, Some("Ingress/shop/web/host/b.example.com")),
+            (443, "b.example.com", "/", false, Some("Ingress/shop/web/host/b.example.com")),
+            (80, "other.example", "/", false, Some("Ingress/shop/web/default/any")),
+        ],
+    );
+}
