@@ -76,3 +76,11 @@ impl Drop for Downstream {
         self.metrics.connections_open(self.transport).dec();
     }
 }
+
+/// Starts a task whose memory goes with its future.
+///
+/// A task lives as long as any waker of it, and a socket or a stream that it handed on may keep one for as long as a tunnel
+/// lives. In a box of its own, the future's memory does not wait for that.
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(Box::pin(future));
+}

@@ -87,13 +87,16 @@ impl TaskCount {
         self.shared.live.load(Ordering::Acquire)
     }
 
-    /// Waits until none is alive or `timeout` is over, and tells how it went.
-    pub(crate) async fn drained(&self, timeout: Duration) -> Drained {
+    /// Waits until none is alive or `timeout` is over, and tells how it went. What ends after the call counts as
+    /// finished: to be called before the drain starts, and waited for after.
+    pub(crate) fn drained(&self, timeout: Duration) -> impl Future<Output = Drained> + '_ {
         let ended_before = self.shared.ended.load(Ordering::Acquire);
-        // The error only says that time is up, which the count below says better.
-        let _ = tokio::time::timeout(timeout, self.empty()).await;
-        let finished = self.shared.ended.load(Ordering::Acquire).wrapping_sub(ended_before);
-        Drained { finished, cut: self.live() }
+        async move {
+            // The error only says that time is up, which the count below says better.
+            let _ = tokio::time::timeout(timeout, self.empty()).await;
+            let finished = self.shared.ended.load(Ordering::Acquire).wrapping_sub(ended_before);
+            Drained { finished, cut: self.live() }
+        }
     }
 
     async fn empty(&self) {

@@ -216,8 +216,9 @@ impl DataPlane {
     pub async fn drain(self) -> DrainReport {
         self.readiness.draining();
         self.shared.metrics.process().draining().set(1);
+        let drained = self.shared.connections.drained(self.drain_timeout);
         self.shared.drain.start();
-        let drained = self.shared.connections.drained(self.drain_timeout).await;
+        let drained = drained.await;
         for worker in self.workers {
             worker.stop().await;
         }

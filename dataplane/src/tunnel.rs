@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-pub(crate) use self::client::{Client, poll_capacity};
+pub(crate) use self::client::{Client, Stopped, poll_capacity};
 pub(crate) use self::handshake::{ClientHandshake, is_upgrade};
 use self::relay::{Limits, Relay};
 use crate::body::{RequestBody, ResponseBody};
@@ -235,7 +235,8 @@ async fn send(stream: TcpStream, request: Request<RequestBody>) -> Result<Respon
 async fn upgraded(response: Response<Incoming>) -> Result<(TcpStream, Bytes), Failure> {
     let upgraded = hyper::upgrade::on(response).await.map_err(|_| Failure::BackendProtocol)?;
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| Failure::BackendProtocol)?;
-    Ok((parts.io.into_inner(), parts.read_buf))
+    // Copied, because a slice of it, even an empty one, would keep the whole read buffer for as long as the tunnel lives.
+    Ok((parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf)))
 }
 
 impl From<&Failure> for Refusal {

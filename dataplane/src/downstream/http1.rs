@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -81,7 +82,8 @@ fn switch(upgrade: OnUpgrade, mut opened: Opened) -> Response<ResponseBody> {
             unreachable!("this listener serves its own Io only")
         };
         let io = parts.io.into_inner();
-        let io = if parts.read_buf.is_empty() { io } else { io.unread(parts.read_buf) };
+        // Copied, because a slice of it, even an empty one, would keep the whole read buffer while the tunnel lives.
+        let io = io.unread(Bytes::copy_from_slice(&parts.read_buf));
         opened.start(Client::Http1(Box::new(io)));
     });
     head.map(|()| body)

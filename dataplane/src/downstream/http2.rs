@@ -7,7 +7,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
-use http::{Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use tokio::sync::oneshot;
 
@@ -69,7 +69,7 @@ async fn accept(worker: Arc<Worker>, downstream: Arc<Downstream>, mut connection
                         downstream: Arc::clone(&downstream),
                         open: streams.enter(),
                     };
-                    tokio::spawn(stream.serve(request, respond));
+                    super::spawn(stream.serve(request, respond));
                 }
                 Some(Err(error)) => {
                     tracing::debug!(%error, client = %downstream.peer, "an HTTP/2 connection broke");
@@ -121,6 +121,7 @@ impl Stream {
         }
         let answer = proxy::answer(&self.worker, &self.downstream, request.map(RequestBody::http2));
         tokio::pin!(answer, body_wanted);
+        let mut expects = expects;
         let response = loop {
             tokio::select! {
                 response = &mut answer => break response,
@@ -129,11 +130,14 @@ impl Stream {
                     self.worker.metrics.resets_total(crate::metrics::ResetCause::ClientReset).inc();
                     return;
                 }
-                Ok(()) = &mut body_wanted, if expects => {
-                    let mut interim = Response::new(());
-                    *interim.status_mut() = http::StatusCode::CONTINUE;
-                    // Refused only when the stream is gone, which poll_reset tells next.
-                    let _stream_gone = respond.send_informational(interim);
+                wanted = &mut body_wanted, if expects => {
+                    expects = false;
+                    if wanted.is_ok() {
+                        let mut interim = Response::new(());
+                        *interim.status_mut() = http::StatusCode::CONTINUE;
+                        // Refused only when the stream is gone, which poll_reset tells next.
+                        let _stream_gone = respond.send_informational(interim);
+                    }
                 }
             }
         };
@@ -152,7 +156,8 @@ impl Stream {
         };
         match opened {
             Ok(mut opened) => {
-                let head = std::mem::take(&mut opened.response);
+                let mut head = std::mem::take(&mut opened.response);
+                detach(head.headers_mut());
                 if let Ok(send) = respond.send_response(head, false) {
                     opened.start(Client::Http2 { recv, send, _open: self.open });
                 }
@@ -162,9 +167,20 @@ impl Stream {
     }
 }
 
+/// Gives every value memory of its own. A backend's are slices of the buffer that its response was read into, and h2 keeps
+/// values in its compression state for as long as the connection lives.
+fn detach(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        let sensitive = value.is_sensitive();
+        *value = HeaderValue::from_bytes(value.as_bytes()).expect("a header value is one");
+        value.set_sensitive(sensitive);
+    }
+}
+
 /// Writes a response. A client that goes away ends it early; a backend that breaks off resets the stream.
 async fn send(respond: &mut SendResponse<Bytes>, response: Response<ResponseBody>) {
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    detach(&mut parts.headers);
     let head = Response::from_parts(parts, ());
     let empty = body.is_end_stream();
     let Ok(mut stream) = respond.send_response(head, empty) else { return };

@@ -16,7 +16,7 @@ use crate::body::{RequestBody, ResponseBody};
 use crate::failure::Failure;
 use crate::metrics::{Refusal, ResetCause};
 use crate::proxy::{self, Continue};
-use crate::tunnel::{self, Client, ClientHandshake};
+use crate::tunnel::{self, Client, ClientHandshake, Stopped};
 use crate::worker::Worker;
 
 /// Requests that a new connection may open at once. quinn allots memory for every stream that it allows, so the limit
@@ -43,7 +43,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, downstream: Arc<Downstream>, mut 
                         downstream: Arc::clone(&downstream),
                         open: streams.enter(),
                     };
-                    tokio::spawn(stream.serve(incoming));
+                    super::spawn(stream.serve(incoming));
                     if streams.count() as u32 * 2 > allowed && allowed < MAX_STREAMS {
                         allowed *= 2;
                         connection.quic().set_max_concurrent_bi_streams(allowed.into());
@@ -154,7 +154,7 @@ impl Stream {
             Ok(mut opened) => {
                 let head = std::mem::take(&mut opened.response);
                 if send.send_response(head).await.is_ok() {
-                    opened.start(Client::Http3 { recv, send, _open: self.open });
+                    opened.start(Client::Http3 { recv, send, stopped: Stopped::default(), _open: self.open });
                 }
             }
             Err(declined) => respond(&mut send, declined).await,

@@ -13,7 +13,7 @@ use super::tcp::HANDSHAKE_TIMEOUT;
 use crate::Retry;
 use crate::certificates::quic_handshake_result;
 use crate::downstream::http3::INITIAL_STREAMS;
-use crate::downstream::{Downstream, Version, http3};
+use crate::downstream::{self, Downstream, Version, http3};
 use crate::metrics::{HandshakeResult, Transport};
 use crate::socket;
 use crate::worker::Worker;
@@ -83,7 +83,7 @@ fn admit(worker: &Arc<Worker>, incoming: Incoming, port: u16) {
     }
     match incoming.accept() {
         Ok(connecting) => {
-            tokio::spawn(serve(Arc::clone(worker), connecting, port));
+            downstream::spawn(serve(Arc::clone(worker), connecting, port));
         }
         Err(error) => {
             tracing::debug!(%error, "a QUIC connection was refused");
@@ -102,8 +102,8 @@ async fn serve(worker: Arc<Worker>, connecting: Connecting, port: u16) {
     let downstream =
         Arc::new(Downstream::new(&worker, Transport::Quic, peer, port, true, server_name, Version::Http3));
     let connection = Connection::new(quic, &worker.shared.http3);
-    // Boxed, so that the handshake's state does not stay in this task for as long as the connection lives.
-    Box::pin(http3::serve(worker, downstream, connection)).await;
+    // On a task of its own: what the handshake needed is let go of.
+    downstream::spawn(http3::serve(worker, downstream, connection));
 }
 
 async fn establish(worker: &Worker, connecting: Connecting) -> Option<quinn::Connection> {

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Io;
 use crate::certificates::tcp_handshake_result;
-use crate::downstream::{Downstream, Version, http1, http2};
+use crate::downstream::{self, Downstream, Version, http1, http2};
 use crate::metrics::{HandshakeResult, Transport};
 use crate::socket;
 use crate::worker::Worker;
@@ -35,7 +35,7 @@ pub(crate) async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16
                 let _still_works = socket::connect_options(&stream);
                 let arrival = Arrival { worker: Arc::clone(&worker), peer, port };
                 let tls = tls.clone();
-                tokio::spawn(async move {
+                downstream::spawn(async move {
                     match tls {
                         Some(tls) => arrival.secure(stream, &tls).await,
                         None => arrival.clear(stream).await,
@@ -73,23 +73,24 @@ impl Arrival {
         let session = stream.get_ref().1;
         let server_name = session.server_name().map(Box::from);
         let version = if session.alpn_protocol() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
-        self.serve(Io::tls(stream), version, true, server_name).await;
+        self.serve(Io::tls(stream), version, true, server_name);
     }
 
     async fn clear(self, mut stream: TcpStream) {
         let told = tokio::time::timeout(HANDSHAKE_TIMEOUT, tell_version(&mut stream)).await;
         if let Ok(Ok((version, early))) = told {
-            self.serve(Io::clear(stream, early), version, false, None).await;
+            self.serve(Io::clear(stream, early), version, false, None);
         }
     }
 
-    async fn serve(self, io: Io, version: Version, tls: bool, server_name: Option<Box<str>>) {
+    /// On a task of its own: what the handshake needed is let go of.
+    fn serve(self, io: Io, version: Version, tls: bool, server_name: Option<Box<str>>) {
         let Self { worker, peer, port } = self;
         let downstream =
             Arc::new(Downstream::new(&worker, Transport::Tcp, peer, port, tls, server_name, version));
         match version {
-            Version::Http2 => http2::serve(worker, downstream, io).await,
-            Version::Http1 | Version::Http3 => http1::serve(worker, downstream, io).await,
+            Version::Http2 => downstream::spawn(http2::serve(worker, downstream, io)),
+            Version::Http1 | Version::Http3 => downstream::spawn(http1::serve(worker, downstream, io)),
         }
     }
 }

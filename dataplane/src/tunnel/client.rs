@@ -2,6 +2,7 @@
 //!
 //! Owns how FIN, reset and flow control are said on each version. Knows nothing of the other end.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -59,7 +60,26 @@ pub(crate) enum Client {
     /// A stream of an HTTP/2 connection (RFC 8441).
     Http2 { recv: h2::RecvStream, send: h2::SendStream<Bytes>, _open: StreamGuard },
     /// A stream of an HTTP/3 connection (RFC 9220).
-    Http3 { recv: headrace_http3::RecvStream, send: headrace_http3::SendStream, _open: StreamGuard },
+    Http3 { recv: headrace_http3::RecvStream, send: headrace_http3::SendStream, stopped: Stopped, _open: StreamGuard },
+}
+
+/// Ready when an HTTP/3 client takes no more. Made when a tunnel first stalls: most never do.
+#[derive(Default)]
+pub(crate) struct Stopped(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Stopped {
+    fn poll(&mut self, send: &headrace_http3::SendStream, cx: &mut Context<'_>) -> Poll<()> {
+        let stopped = self.0.get_or_insert_with(|| {
+            let stopped = send.stopped();
+            Box::pin(async move {
+                // What ended well on this side says nothing of the other.
+                if matches!(stopped.await, Ok(None)) {
+                    std::future::pending().await
+                }
+            })
+        });
+        stopped.as_mut().poll(cx)
+    }
 }
 
 impl Client {
@@ -109,7 +129,13 @@ impl Source for Client {
                 Poll::Ready(_) => Err(Broken),
                 Poll::Pending => Ok(()),
             },
-            Client::Http1(_) | Client::Http3 { .. } => Ok(()),
+            // A client that cancels says STOP_SENDING with its RESET_STREAM (RFC 9114 section 4.1.1), and only that one
+            // can be heard without reading.
+            Client::Http3 { send, stopped, .. } => match stopped.poll(send, cx) {
+                Poll::Ready(()) => Err(Broken),
+                Poll::Pending => Ok(()),
+            },
+            Client::Http1(_) => Ok(()),
         }
     }
 }

@@ -31,7 +31,7 @@ const TURN: usize = 16;
 
 /// After one side said its last, the other may stay silent for this long. WebSocket has no half-open state of its own
 /// (RFC 6455 section 7.1.1), so what is left is a peer that vanished.
-const HALF_CLOSED_IDLE: Duration = Duration::from_secs(60);
+const HALF_CLOSED_IDLE: Duration = Duration::from_secs(15);
 
 thread_local! {
     static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
@@ -53,6 +53,8 @@ pub(crate) struct Relay {
     /// Backend to client.
     down: Direction,
     timers: Option<Box<Timers>>,
+    /// Whether it has been polled.
+    started: bool,
     exchange: Arc<Exchange>,
 }
 
@@ -90,7 +92,7 @@ impl Relay {
     ) -> Self {
         let down = Direction { held: early, phase: Phase::Open };
         let timers = Timers::new(limits);
-        Self { client, backend, up: Direction::default(), down, timers, exchange }
+        Self { client, backend, up: Direction::default(), down, timers, started: false, exchange }
     }
 
     fn end(&mut self, cause: ResetCause) {
@@ -120,6 +122,12 @@ impl Future for Relay {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        if !this.started {
+            this.started = true;
+            // The stream may still hold the waker of the task that did the handshake, and so all of that task's memory:
+            // asking replaces it. What broke already is noticed by reading.
+            let _noticed_later = this.client.poll_broken(cx);
+        }
         let phases = (this.up.phase, this.down.phase);
         let mut moved = Moved::default();
         let outcome = SHARED.with_borrow_mut(|scratch| {

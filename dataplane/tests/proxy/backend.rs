@@ -1,0 +1,39 @@
+//! What stands behind the data plane: an HTTP server that records, a WebSocket echo that is strict, and plain TCP for
+//! everything that no good server would do.
+
+mod echo;
+mod origin;
+mod raw;
+
+pub(crate) use self::echo::EchoServer;
+pub(crate) use self::origin::{Origin, Seen};
+pub(crate) use self::raw::{Raw, accept_for, read_head, switch};
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::net::TcpListener;
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// An address at which nobody listens, for as long as this is held.
+pub(crate) struct Nobody(std::net::TcpListener, pub(crate) SocketAddr);
+
+impl Nobody {
+    pub(crate) fn new() -> Self {
+        // Bound, so that nobody else gets it, and not listening: connections are refused.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let socket = std::net::TcpListener::from(socket);
+        let address = socket.local_addr().unwrap();
+        Self(socket, address)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        debug_assert_eq!(self.0.local_addr().ok(), Some(self.1));
+        self.1
+    }
+}
