@@ -1,0 +1,73 @@
+//! Independent clients in other languages: where they are, and one run of each.
+//!
+//! Each says what it saw as one JSON object; the tests judge it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::{Process, Site, manifest};
+
+/// The guard of one client's whole run.
+const RUN_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The directory of the client scripts.
+pub(crate) fn clients() -> PathBuf {
+    manifest::source_root().join("e2e/clients")
+}
+
+/// A program on the path, or else the first of these that exists.
+pub(crate) fn tool(name: &str, elsewhere: &[&str]) -> PathBuf {
+    let on_path = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(name).is_file()));
+    let found = elsewhere.iter().map(PathBuf::from).find(|path| path.is_file());
+    if on_path { name.into() } else { found.unwrap_or_else(|| name.into()) }
+}
+
+/// The Python of the environment that `scripts/setup test` makes.
+fn python() -> PathBuf {
+    let from = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+    let venv = from("HEADRACE_VENV").unwrap_or_else(|| {
+        let home = || from("HOME").unwrap_or_default().join(".cache");
+        from("XDG_CACHE_HOME").unwrap_or_else(home).join("headrace").join("venv")
+    });
+    venv.join("bin").join("python")
+}
+
+/// Runs a script of `e2e/clients` to its end and returns what it said.
+///
+/// `name` tells this run's files from those of others in the site's directory.
+pub fn run(site: &Site, name: &str, script: &str, arguments: &[&str]) -> Result<Value> {
+    start(site, name, script, arguments)?.finish()
+}
+
+/// Starts a script of `e2e/clients`.
+pub fn start(site: &Site, name: &str, script: &str, arguments: &[&str]) -> Result<Running> {
+    let interpreter = if script.ends_with(".py") { python() } else { "node".into() };
+    let mut command = Command::new(interpreter);
+    command.arg(clients().join(script)).args(arguments).env("NODE_EXTRA_CA_CERTS", site.headrace.ca());
+    Ok(Running(Process::start(name, &mut command, site.directory())?))
+}
+
+/// A client script that has not ended yet.
+pub struct Running(Process);
+
+impl Running {
+    /// Waits for the end and returns what the script said.
+    pub fn finish(mut self) -> Result<Value> {
+        let status = self.0.wait(RUN_TIMEOUT)?;
+        ensure!(status.success(), "{status}\n{}", self.0.tail());
+        serde_json::from_str(&self.0.stdout()).with_context(|| self.0.tail())
+    }
+}
+
+/// Runs a program to its end and returns its standard output.
+pub fn command(directory: &Path, name: &str, command: &mut Command) -> Result<String> {
+    let mut process = Process::start(name, command, directory)?;
+    let status = process.wait(RUN_TIMEOUT)?;
+    ensure!(status.success(), "{command:?}: {status}\n{}", process.tail());
+    Ok(process.stdout())
+}
