@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt sources lint alone docs crds-check layers deny audit bench microbench fuzz crds golden clean
+.PHONY: help run test check tools fmt sources lint alone docs crds-check layers deny audit bench microbench fuzz crds golden clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +17,13 @@ test: ## install what the tests drive, and run all of them
 	cargo build --workspace --bins --tests
 	cargo test --workspace
 
-check: fmt sources lint alone docs crds-check layers deny ## everything that needs no running program
+check: tools fmt sources lint alone docs crds-check layers deny ## everything that needs no running program
+
+# A C compiler for the cryptography, and what a minimal Rust installation lacks.
+tools:
+	scripts/setup run
+	cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 
 fmt:
 	cargo fmt --all --check

@@ -157,6 +157,15 @@ impl ResponseBody {
         Self { source: Answer::Text((!text.is_empty()).then_some(text)), exchange, deadline: None }
     }
 
+    /// Takes the content of a body of our own away and says how long it was: an answer to HEAD has none (RFC 9110
+    /// section 9.3.2). A backend has seen to that itself.
+    pub(crate) fn withhold(&mut self) -> Option<usize> {
+        match &mut self.source {
+            Answer::Text(text) => Some(text.take().map_or(0, |text| text.len())),
+            Answer::Backend { .. } => None,
+        }
+    }
+
     /// A backend's. At its end the connection goes back to the pool; past the deadline it fails.
     pub(crate) fn backend(
         body: Incoming,

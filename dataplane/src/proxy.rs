@@ -59,11 +59,16 @@ pub(crate) async fn answer(
     let target = Target::of(&request);
     let exchange = Arc::new(Exchange::request(worker, downstream, head(&request, &target)));
     let (parts, ()) = request.into_parts();
+    let is_head = parts.method == Method::HEAD;
     let answered = match target {
         Ok(target) => respond(&view, worker, downstream, &exchange, &target, parts, body).await,
         Err(failure) => Err(failure),
     };
-    finish(&view, downstream, &exchange, answered)
+    let mut response = finish(&view, downstream, &exchange, answered);
+    if is_head && let Some(length) = response.body_mut().withhold() {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response
 }
 
 /// Refuses a request before it is looked at any further.

@@ -180,7 +180,7 @@ def attempt(sample, say, measure):
     try:
         figures = measure()
         sample.update(figures)
-        said = ", ".join(f"{key} {value:,.4g}" for key, value in figures.items())
+        said = ", ".join(f"{key} {round(value, 2):,}" for key, value in figures.items())
         say(f"{label}: {said} ({time.monotonic() - began:.1f} s)")
     except (Failed, OSError) as error:
         sample["failed"] = str(error)

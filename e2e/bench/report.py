@@ -42,8 +42,9 @@ def speed(results):
     head = ["", "", "CPU s per million echoes", "of Envoy's", "messages/s", "p50 ms", "p99 ms", "core busy"]
     extent = results["extent"]
     text = (
-        f"**Speed**: 64-byte WebSocket echoes, closed loop, {extent['speed_shape']} tunnels, one worker on one core, load "
-        f"and backend on another; medians of {extent['rounds']} interleaved rounds of {extent['messages']:,} messages."
+        f"**Speed**: 64-byte WebSocket echoes, closed loop, {extent['speed_shape']} tunnels, one worker on one core, "
+        f"load and backend on another; medians of {extent['rounds']} interleaved rounds of {extent['messages']:,} "
+        "messages, and the median of the rounds' ratios."
     )
     return f"{text}\n\n{table(head, rows)}"
 
@@ -85,8 +86,8 @@ def slow_reader(results):
         if any(sample["version"] == version for sample in samples):
             rows.append([TITLES[version], *cells])
     text = (
-        f"**Slow reader**: the client reads nothing for {samples[0]['seconds']} s while the backend sends as fast as it "
-        "can: growth of resident memory / what the backend could write (socket buffers of the kernel included)."
+        f"**Slow reader**: the client reads nothing for {samples[0]['seconds']} s while the backend sends as fast as "
+        "it can: growth of resident memory / what the backend could write (socket buffers of the kernel included)."
     )
     return f"{text}\n\n{table(['', *(label(proxy) for proxy in proxies)], rows)}"
 

@@ -10,7 +10,7 @@ use super::echo::{OpenedAll, open};
 use super::frame::binary_message;
 use super::process::Memory;
 use super::{LoadArgs, Measured, Pid};
-use crate::client::{Dialer, HttpVersion, Offer};
+use crate::client::{Connection, Dialer, HttpVersion, Offer};
 
 /// How often memory is looked at.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
@@ -123,11 +123,10 @@ async fn watch(pid: Pid, time: Duration) -> anyhow::Result<(Memory, Memory)> {
     }
 }
 
+/// All at once: each waits for its server to have heard.
 async fn close(opened: OpenedAll) {
     drop(opened.tunnels);
-    for connection in opened.connections {
-        connection.close().await;
-    }
+    futures::future::join_all(opened.connections.into_iter().map(Connection::close)).await;
 }
 
 fn report(

@@ -125,8 +125,10 @@ impl Future for Relay {
         if !this.started {
             this.started = true;
             // The stream may still hold the waker of the task that did the handshake, and so all of that task's memory:
-            // asking replaces it. What broke already is noticed by reading.
-            let _noticed_later = this.client.poll_broken(cx);
+            // asking replaces it. What broke already is noticed by reading. On HTTP/3 nothing holds one, and asking costs.
+            if matches!(this.client, Client::Http2 { .. }) {
+                let _noticed_later = this.client.poll_broken(cx);
+            }
         }
         let phases = (this.up.phase, this.down.phase);
         let mut moved = Moved::default();

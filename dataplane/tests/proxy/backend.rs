@@ -6,7 +6,7 @@ mod origin;
 mod raw;
 
 pub(crate) use self::echo::EchoServer;
-pub(crate) use self::origin::{Origin, Seen};
+pub(crate) use self::origin::Origin;
 pub(crate) use self::raw::{Raw, accept_for, read_head, switch};
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,20 +20,17 @@ async fn listen() -> (TcpListener, SocketAddr) {
 }
 
 /// An address at which nobody listens, for as long as this is held.
-pub(crate) struct Nobody(std::net::TcpListener, pub(crate) SocketAddr);
+pub(crate) struct Nobody(socket2::Socket);
 
 impl Nobody {
     pub(crate) fn new() -> Self {
         // Bound, so that nobody else gets it, and not listening: connections are refused.
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
-        let socket = std::net::TcpListener::from(socket);
-        let address = socket.local_addr().unwrap();
-        Self(socket, address)
+        Self(socket)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        debug_assert_eq!(self.0.local_addr().ok(), Some(self.1));
-        self.1
+        self.0.local_addr().unwrap().as_socket().unwrap()
     }
 }

@@ -8,7 +8,7 @@ pub(crate) mod quic;
 mod wire;
 
 pub(crate) use self::pipe::{End, KEY, Pipe, Tunnels};
-pub(crate) use self::wire::{Message, Wire};
+pub(crate) use self::wire::Wire;
 
 use std::sync::Arc;
 
@@ -64,7 +64,8 @@ pub(crate) struct Connection {
 enum Sender {
     Http1(hyper::client::conn::http1::SendRequest<http1::Content>),
     Http2(h2::client::SendRequest<Bytes>),
-    Http3(h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>, quic::Client),
+    /// The QUIC client is held, because dropping it closes the connection.
+    Http3(h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>, #[expect(dead_code, reason = "held")] quic::Client),
 }
 
 /// Why an exchange was cut short.
@@ -73,7 +74,7 @@ pub(crate) enum Cut {
     /// The stream was reset with this code (HTTP/2 and HTTP/3).
     Reset(u64),
     /// The connection ended, or the client gave up on what it got.
-    Broken(String),
+    Broken(#[expect(dead_code, reason = "printed where a test fails")] String),
 }
 
 impl Connection {
@@ -117,7 +118,8 @@ impl Connection {
     }
 
     async fn http3(quic: quic::Client) -> Self {
-        let (mut connection, sender) = h3::client::new(h3_quinn::Connection::new(quic.connection.clone())).await.unwrap();
+        let (mut connection, sender) =
+            h3::client::new(h3_quinn::Connection::new(quic.connection.clone())).await.unwrap();
         let driver = tokio::spawn(async move { drop(connection.wait_idle().await) });
         Self { sender: Sender::Http3(sender, quic), driver: AbortOnDropHandle::new(driver) }
     }
@@ -181,6 +183,7 @@ pub(crate) struct Exchange {
 }
 
 /// The request's content.
+#[expect(clippy::large_enum_variant, reason = "a test has few of them")]
 pub(crate) enum Outgoing {
     Http1(http1::Feed),
     Http2(h2::SendStream<Bytes>),

@@ -68,7 +68,7 @@ async fn goaway(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> (u32, u32) 
 
 #[tokio::test]
 async fn clients_are_told_to_go() {
-    let (stage, _echo, _origin) = stage_with_echo(Duration::from_secs(12)).await;
+    let (stage, _echo, mut origin) = stage_with_echo(Duration::from_secs(12)).await;
     // HTTP/2, frame by frame.
     let mut http2 = tls(&stage, HOST, "h2").await.unwrap();
     http2.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00").await.unwrap();
@@ -90,6 +90,7 @@ async fn clients_are_told_to_go() {
     // HTTP/1.1, with a request that is still coming.
     let mut http1 = Wire::tls(&stage).await;
     http1.send(format!("POST /watch HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 4\r\n\r\nha")).await;
+    origin.seen().await;
     let (admin, https) = (stage.admin, stage.https_address());
 
     let drain = tokio::spawn(stage.drain());

@@ -100,13 +100,8 @@ async fn rules_change_headers_in_their_order() {
     let stage = Stage::serving(vec![changed, refused], vec![backend("app", &[origin.address])]).await;
     for version in Version::ALL {
         let mut client = Connection::open(&stage, version).await;
-        let fields = [
-            ("x-set", "old"),
-            ("x-set", "older"),
-            ("x-add", "first"),
-            ("x-remove", "1"),
-            ("x-answer", "x-unwanted=1"),
-        ];
+        let fields =
+            [("x-set", "old"), ("x-set", "older"), ("x-add", "first"), ("x-remove", "1"), ("x-answer", "x-unwanted=1")];
         let answer = client.fetch(request(Method::GET, "/", &fields, b"")).await.unwrap();
         let seen = origin.seen().await;
         assert_eq!(seen.values("x-set"), ["new"], "{version:?}");

@@ -50,12 +50,19 @@ async fn http_1_0_without_a_host_is_served_and_closed() {
     wire.send("GET /x HTTP/1.0\r\n\r\n").await;
     let answer = wire.response().await;
     assert_eq!((answer.status, &*answer.body), (200, &b"ok"[..]), "{}", answer.head);
-    assert_eq!(wire.to_end().await.unwrap(), b"", "RFC 9112 section 9.3: not kept open unless asked for");
+    assert_eq!(wire.rest().await.unwrap(), b"", "RFC 9112 section 9.3: not kept open unless asked for");
     assert_eq!(origin.seen().await.target, "/x");
+
+    // A backend's chunked answer ends with the connection instead (RFC 9112 section 6.1).
+    let mut wire = Wire::clear(&stage).await;
+    wire.send("GET /trailers HTTP/1.0\r\n\r\n").await;
+    let head = wire.head().await.to_ascii_lowercase();
+    assert!(head.contains(" 200 ok\r\n") && !head.contains("transfer-encoding"), "{head}");
+    assert_eq!(wire.rest().await.unwrap(), b"content");
 }
 
 #[tokio::test]
-async fn an_extended_host_field_must_agree_with_the_authority() {
+async fn a_host_field_never_overrules_the_authority() {
     let mut origin = Origin::http1("one").await;
     let stage = Stage::serving(vec![forward("/", "app")], vec![backend("app", &[origin.address])]).await;
     for version in [Version::Http2, Version::Http3] {
@@ -74,10 +81,8 @@ async fn an_extended_host_field_must_agree_with_the_authority() {
 async fn two_hosts(stage: &Stage, one: &Origin, two: &Origin) {
     let first = Credential::new("test/first", &["first.example.com"]);
     let second = Credential::new("test/second", &["*.second.example.com"]);
-    let mut listeners = vec![
-        https("test/one/https", stage.https, "test/first"),
-        https("test/two/https", stage.https, "test/second"),
-    ];
+    let mut listeners =
+        vec![https("test/one/https", stage.https, "test/first"), https("test/two/https", stage.https, "test/second")];
     listeners[0].hostname = Some("first.example.com".to_owned());
     listeners[1].hostname = Some("*.second.example.com".to_owned());
     let published = stage

@@ -180,3 +180,43 @@ async fn many_requests_share_a_connection() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_answer_of_our_own_to_head_has_no_content() {
+    let stage = Stage::serving(vec![forward("/empty", "empty")], vec![backend("empty", &[])]).await;
+    for version in Version::ALL {
+        let mut client = Connection::open(&stage, version).await;
+        for (path, status) in [("/nowhere", 404), ("/empty", 503)] {
+            let answer = client.fetch(request(Method::HEAD, path, &[], b"")).await.unwrap();
+            assert_eq!((answer.status.as_u16(), answer.text()), (status, ""), "{version:?} {path}");
+            let answer = client.fetch(get(path)).await.unwrap();
+            assert_eq!(answer.status.as_u16(), status, "{version:?} {path}");
+            assert!(!answer.text().is_empty(), "{version:?} {path}: it says why");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_length_that_lies_is_never_a_whole_request() {
+    let (stage, mut origin) = stage_with_origin().await;
+    for version in [Version::Http2, Version::Http3] {
+        for (length, content) in [("5", ""), ("5", "abc"), ("2", "abc"), ("x", "abc"), ("-1", "")] {
+            let mut client = Connection::open(&stage, version).await;
+            let asked = request(Method::POST, "/lie", &[("content-length", length)], content.as_bytes());
+            let outcome = client.fetch(asked).await;
+            let refused =
+                outcome.as_ref().map_or(true, |answer| answer.status.is_client_error() || answer.status == 502);
+            assert!(refused, "{version:?} {length} {content:?}: {outcome:?}");
+            // The backend never takes a part for the whole, nor the next request for the rest of this one.
+            let mut client = Connection::open(&stage, version).await;
+            assert_eq!(client.fetch(get("/after")).await.unwrap().text(), "ok", "{version:?} {length} {content:?}");
+            loop {
+                let seen = origin.seen().await;
+                if seen.target == "/after" {
+                    break;
+                }
+                assert_eq!((&*seen.target, &*seen.body), ("/lie", &b"broken off"[..]), "{version:?} {length}");
+            }
+        }
+    }
+}

@@ -117,9 +117,7 @@ async fn a_backends_refusal_passes_as_it_is() {
 #[tokio::test]
 async fn what_we_refuse_ourselves() {
     let (echo, nobody) = (EchoServer::start("one").await, Nobody::new());
-    let hang = Raw::start(|mut stream, _| async move {
-        while read_head(&mut stream).await.is_some() {}
-    });
+    let hang = Raw::start(|mut stream, _| async move { while read_head(&mut stream).await.is_some() {} });
     let hang = hang.await;
     let redirect = Redirect { scheme: Some("https".to_owned()), status: 302, ..Redirect::default() };
     let rules = vec![
@@ -229,7 +227,7 @@ async fn what_follows_a_refused_upgrade_is_never_a_request() {
     let answer = wire.response().await;
     assert_eq!((answer.status, &*answer.body), (403, &b"no"[..]));
     // A close with unread octets may come as a reset.
-    let rest = wire.to_end().await.unwrap_or_default();
+    let rest = wire.rest().await.unwrap_or_default();
     assert_eq!(rest, b"", "{}", String::from_utf8_lossy(&rest));
     assert_eq!(raw.connections(), 1);
 }

@@ -15,17 +15,17 @@ use crate::stage::Stage;
 use crate::stage::table::{backend, forward};
 
 /// What the writer would like to send: far more than everything between the ends can hold.
-const FLOOD: usize = 64 << 20;
+pub(crate) const FLOOD: usize = 64 << 20;
 
 /// What may be under way: both kernels' buffers of two TCP connections, which the kernel lets grow to some megabytes, and
 /// what this process keeps, which is far less.
-const UNDER_WAY: usize = 24 << 20;
+pub(crate) const UNDER_WAY: usize = 24 << 20;
 
 /// A writer that made no progress for so long is stopped.
 const STILL: Duration = Duration::from_millis(700);
 
 /// Waits until a count has stopped growing.
-async fn settled(count: &AtomicUsize) -> usize {
+pub(crate) async fn settled(count: &AtomicUsize) -> usize {
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
         let before = count.load(Ordering::Relaxed);
@@ -38,7 +38,7 @@ async fn settled(count: &AtomicUsize) -> usize {
     }
 }
 
-async fn write_flood(stream: &mut (impl tokio::io::AsyncWrite + Unpin), written: &AtomicUsize) {
+pub(crate) async fn write_flood(stream: &mut (impl tokio::io::AsyncWrite + Unpin), written: &AtomicUsize) {
     let block = vec![b'f'; 64 << 10];
     loop {
         let left = FLOOD - written.load(Ordering::Relaxed);
@@ -50,7 +50,7 @@ async fn write_flood(stream: &mut (impl tokio::io::AsyncWrite + Unpin), written:
     }
 }
 
-async fn read_flood(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> usize {
+pub(crate) async fn read_flood(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> usize {
     let (mut buffer, mut got) = (vec![0; 64 << 10], 0);
     while got < FLOOD {
         let count = within("the flood", stream.read(&mut buffer)).await.unwrap();

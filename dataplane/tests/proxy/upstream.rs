@@ -284,7 +284,8 @@ async fn an_early_final_answer_passes_while_the_request_still_comes() {
 async fn interim_answers_of_a_backend_do_not_end_the_exchange() {
     let raw = Raw::start(|mut stream, _| async move {
         while read_head(&mut stream).await.is_some() {
-            let answer = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            let answer =
+                b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
             stream.write_all(answer).await.unwrap();
         }
     });
@@ -318,7 +319,7 @@ async fn smuggled_octets_never_become_a_request() {
     for case in cases {
         let mut wire = Wire::tls(&stage).await;
         wire.send(format!("POST /shown HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{case}")).await;
-        let _refusal_or_answer = wire.to_end().await;
+        let _refusal_or_answer = wire.rest().await;
         assert!(origin.saw_nothing_more_but("/shown"), "{case:?} reached the backend");
     }
     // And what a backend sends behind its answer is no answer to the next request.

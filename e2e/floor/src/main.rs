@@ -24,7 +24,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// WebSocket over HTTP/1.1: /echo returns every message, /flood sends as fast as it can, /counters says what is open and written
+    /// WebSocket over HTTP/1.1: /echo, /flood (sends as fast as it can), and /counters of what is open and was sent
     Backend {
         /// Where to listen; port 0 takes a free one, which the first line of output names
         #[arg(long)]

@@ -11,8 +11,8 @@ use quinn::{TransportConfig, VarInt};
 /// What is spoken: octets on streams, of which nobody but this crate knows the meaning.
 const ALPN: &[u8] = b"headrace-floor";
 
-/// How many streams a client may open at first. quinn keeps state for every stream that it allows, whether there or not:
-/// a connection of one tunnel must not pay for a hundred.
+/// How many streams a client may open at first. quinn keeps state for every stream that it allows, open or not: a
+/// connection of one tunnel must not pay for a hundred.
 const INITIAL_STREAMS: u32 = 2;
 
 /// How many it may open once it has used those: as many tunnels as the widest benchmark puts on a connection.

@@ -39,8 +39,6 @@ pub(crate) struct Seen {
     /// Empty where the path has the body streamed back.
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: HeaderMap,
-    /// Counts connections, from 1.
-    pub(crate) connection: usize,
 }
 
 impl Seen {
@@ -76,11 +74,11 @@ impl Origin {
             let mut open = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let connection = counter.fetch_add(1, Ordering::Relaxed) + 1;
+                counter.fetch_add(1, Ordering::Relaxed);
                 let record = record.clone();
                 let service = service_fn(move |request| {
                     let record = record.clone();
-                    async move { Ok::<_, Infallible>(answer(name, connection, request, &record).await) }
+                    async move { Ok::<_, Infallible>(answer(name, request, &record).await) }
                 });
                 open.spawn(async move {
                     let io = TokioIo::new(stream);
@@ -132,7 +130,6 @@ type OriginBody = UnsyncBoxBody<Bytes, hyper::Error>;
 /// ends; everything else takes the whole body and answers 200.
 async fn answer(
     name: &'static str,
-    connection: usize,
     request: Request<Incoming>,
     record: &mpsc::UnboundedSender<Seen>,
 ) -> Response<OriginBody> {
@@ -145,7 +142,6 @@ async fn answer(
         headers: parts.headers,
         body: Vec::new(),
         trailers: HeaderMap::new(),
-        connection,
     };
     let mut answer_fields = Vec::new();
     for value in seen.headers.get_all("x-answer") {

@@ -43,7 +43,10 @@ impl Body for Content {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         let Some(content) = &mut self.0 else { return Poll::Ready(None) };
         content.poll_recv(cx).map(|frame| frame.map(|frame| frame.ok_or_else(|| std::io::Error::other("given up"))))
     }

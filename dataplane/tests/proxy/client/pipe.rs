@@ -36,7 +36,8 @@ pub(crate) struct Tunnels {
 enum Opener {
     Http1(Option<Box<TlsStream<TcpStream>>>),
     Http2(h2::client::SendRequest<Bytes>),
-    Http3(headrace_http3::client::SendRequest, quic::Client),
+    /// The QUIC client is held, because dropping it closes the connection.
+    Http3(headrace_http3::client::SendRequest, #[expect(dead_code, reason = "held")] quic::Client),
 }
 
 /// What came of a handshake.
@@ -110,7 +111,9 @@ impl Tunnels {
         let path = path.to_owned();
         within("a handshake", async move {
             match &mut self.opener {
-                Opener::Http1(stream) => upgrade(*stream.take().expect("one tunnel per connection"), &path, &fields).await,
+                Opener::Http1(stream) => {
+                    upgrade(*stream.take().expect("one tunnel per connection"), &path, &fields).await
+                }
                 Opener::Http2(opener) => connect_http2(opener, &path, &fields).await,
                 Opener::Http3(opener, _) => connect_http3(opener, &path, &fields).await,
             }

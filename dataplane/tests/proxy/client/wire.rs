@@ -57,11 +57,6 @@ impl Wire {
         self.stream.flush().await.unwrap();
     }
 
-    /// Says FIN.
-    pub(crate) async fn finish(&mut self) {
-        self.stream.shutdown().await.unwrap();
-    }
-
     async fn more(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 16 * 1024];
         let read = within("octets", self.stream.read(&mut buffer)).await?;
@@ -91,12 +86,14 @@ impl Wire {
     }
 
     /// Everything up to the end of the connection. Missing close_notify counts as an end, a reset does not.
-    pub(crate) async fn to_end(&mut self) -> io::Result<Vec<u8>> {
+    pub(crate) async fn rest(&mut self) -> io::Result<Vec<u8>> {
         loop {
             match self.more().await {
                 Ok(0) => return Ok(std::mem::take(&mut self.ahead)),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(std::mem::take(&mut self.ahead)),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Ok(std::mem::take(&mut self.ahead));
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -37,12 +37,7 @@ impl Credential {
         let key = KeyPair::generate().unwrap();
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &AUTHORITY.issuer).unwrap();
-        Self {
-            id: id.to_owned(),
-            der: certificate.der().clone(),
-            chain: certificate.pem(),
-            key: key.serialize_pem(),
-        }
+        Self { id: id.to_owned(), der: certificate.der().clone(), chain: certificate.pem(), key: key.serialize_pem() }
     }
 
     /// One for every host of `example.com`.
