@@ -4,6 +4,11 @@
 
 #![forbid(unsafe_code)]
 
+/// Idle tunnels are many small allocations beside the large ones of handshakes that are over. The C library's allocator
+/// leaves the gaps between them unused: a fifth more for each connection of HTTP/2 (docs/operations.md has the figures).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 mod args;
 mod bench;
 mod check;

@@ -31,7 +31,10 @@ enum Source {
     Http1(Incoming),
     Http2(h2::RecvStream),
     /// With what came along with the head, if that was looked at.
-    Http3 { body: headrace_http3::RecvStream, first: Option<Bytes> },
+    Http3 {
+        body: headrace_http3::RecvStream,
+        first: Option<Bytes>,
+    },
 }
 
 impl RequestBody {

@@ -83,7 +83,7 @@ impl Failure {
             Failure::NoEndpoints => StatusCode::SERVICE_UNAVAILABLE,
             Failure::Unreachable | Failure::BackendProtocol | Failure::BadAccept(_) | Failure::Subprotocol => {
                 StatusCode::BAD_GATEWAY
-            },
+            }
             Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -116,7 +116,9 @@ impl fmt::Display for Failure {
             Failure::UnknownProtocol => f.write_str("this :protocol is not served here"),
             Failure::PlainConnect => f.write_str("CONNECT needs a :protocol: this is no forward proxy"),
             Failure::NoRoute => f.write_str("no route matches this host, path and method"),
-            Failure::Misdirected => f.write_str("this host is served under another TLS server name: open a connection for it"),
+            Failure::Misdirected => {
+                f.write_str("this host is served under another TLS server name: open a connection for it")
+            }
             Failure::OriginRefused => f.write_str("this Origin may not open a WebSocket here"),
             Failure::WebSocketVersion => f.write_str("Sec-WebSocket-Version must be 13"),
             Failure::BackendUnresolved => f.write_str("the route's backend reference cannot be resolved"),

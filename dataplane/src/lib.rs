@@ -38,8 +38,6 @@ mod worker;
 
 pub use access_log::AccessLog;
 pub use metrics::{Description, Metrics, Transport, describe};
-pub use start::{
-    BindFailure, CertificateFailure, Config, DataPlane, DrainReport, Published, Retry, StartError,
-};
+pub use start::{BindFailure, CertificateFailure, Config, DataPlane, DrainReport, Published, Retry, StartError};
 
 pub(crate) use start::Shared;

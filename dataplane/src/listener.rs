@@ -5,5 +5,6 @@
 mod io;
 pub(crate) mod quic;
 pub(crate) mod tcp;
+mod udp;
 
 pub(crate) use self::io::Io;

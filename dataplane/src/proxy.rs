@@ -204,7 +204,10 @@ pub(crate) fn choose(forward: &Forward, draw: u64) -> Result<&WeightedBackend, F
     forward.choose(draw).filter(|chosen| chosen.backend.is_some()).ok_or(Failure::BackendUnresolved)
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is a different fact about one request; a struct would only rename them")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different fact about one request; a struct would only rename them"
+)]
 async fn forward_to(
     view: &View,
     worker: &Arc<Worker>,

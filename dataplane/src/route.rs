@@ -99,12 +99,7 @@ pub(crate) fn find(
     let path = if uri.path().is_empty() { "/" } else { uri.path() };
     let lookup = Lookup { method, host: target.host(), path, query: uri.query(), headers, websocket };
     let Found { route, rule, prefix_len, .. } = listener.lookup(&lookup).ok_or(Failure::NoRoute)?;
-    Ok(Matched {
-        route: Arc::clone(route),
-        rule: Arc::clone(rule),
-        prefix_len,
-        public_port: listener.public_port,
-    })
+    Ok(Matched { route: Arc::clone(route), rule: Arc::clone(rule), prefix_len, public_port: listener.public_port })
 }
 
 /// Whether the certificate was chosen for another listener than the one the host belongs to: what that listener asks of

@@ -17,8 +17,8 @@ use tokio::net::TcpStream;
 pub(crate) use self::pool::{Lease, Pool};
 use crate::body::RequestBody;
 use crate::failure::Failure;
-use crate::socket::connect_options;
 use crate::metrics::{ConnectResult, WorkerMetrics};
+use crate::socket::connect_options;
 
 /// A dead endpoint must not hold a request for long: another one may be alive.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -15,8 +15,8 @@ use arc_swap::{ArcSwap, Guard};
 use http::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
 
-use self::sockets::Sockets;
 pub(crate) use self::sockets::BindFailure;
+use self::sockets::Sockets;
 use crate::Shared;
 use crate::drain::DrainWatch;
 use crate::metrics::WorkerMetrics;

@@ -108,9 +108,7 @@ pub(crate) async fn echo(
         _ => None,
     };
     drop(done);
-    for connection in opened.connections {
-        connection.close().await;
-    }
+    futures::future::join_all(opened.connections.into_iter().map(Connection::close)).await;
     let latencies = latencies.lock().expect("no thread panics while it records");
     Ok(Measured::Echo(EchoReport {
         http: version.label(),

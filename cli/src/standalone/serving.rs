@@ -3,6 +3,7 @@
 //! Knows nothing of files being watched or of signals.
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -122,7 +123,7 @@ impl Serving {
     }
 
     async fn publish(&mut self, compiled: &Compiled) -> anyhow::Result<()> {
-        let table = Table::try_from(compiled.table.clone())
+        let table = Table::with_seed(compiled.table.clone(), RandomState::new().hash_one(std::process::id()))
             .inspect_err(|refused| self.data_plane.rejected(&refused.to_string()))
             .context("the table is refused")?;
         let published = self.data_plane.publish(table).await;

@@ -66,7 +66,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, downstream: Arc<Downstream>, mut 
         }
     }
     // What was sent last is still on its way; a client that has it closes by itself.
-    let _still_open = tokio::time::timeout(LINGER, connection.quic().closed()).await;
+    let _still_open = tokio::time::timeout(LINGER, connection.closed()).await;
     connection.close(Code::H3_NO_ERROR, "");
 }
 

@@ -10,6 +10,7 @@ use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{Connecting, Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig, VarInt};
 
 use super::tcp::HANDSHAKE_TIMEOUT;
+use super::udp::Socket;
 use crate::Retry;
 use crate::certificates::quic_handshake_result;
 use crate::downstream::http3::INITIAL_STREAMS;
@@ -62,8 +63,9 @@ pub(crate) fn bind(address: SocketAddr, tls: Arc<rustls::ServerConfig>) -> io::R
     let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
     config.transport_config(Arc::new(transport()));
+    let (socket, runtime) = (Socket::new(socket)?, Arc::new(TokioRuntime));
     let endpoint =
-        Endpoint::new(EndpointConfig::default(), Some(config.clone()), socket, Arc::new(TokioRuntime))?;
+        Endpoint::new_with_abstract_socket(EndpointConfig::default(), Some(config.clone()), socket, runtime)?;
     Ok((endpoint, config))
 }
 
@@ -99,8 +101,7 @@ async fn serve(worker: Arc<Worker>, connecting: Connecting, port: u16) {
         .and_then(|data| data.downcast::<HandshakeData>().ok())
         .and_then(|data| data.server_name.map(String::into_boxed_str));
     let peer = quic.remote_address();
-    let downstream =
-        Arc::new(Downstream::new(&worker, Transport::Quic, peer, port, true, server_name, Version::Http3));
+    let downstream = Arc::new(Downstream::new(&worker, Transport::Quic, peer, port, true, server_name, Version::Http3));
     let connection = Connection::new(quic, &worker.shared.http3);
     // On a task of its own: what the handshake needed is let go of.
     downstream::spawn(http3::serve(worker, downstream, connection));

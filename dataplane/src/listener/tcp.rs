@@ -86,8 +86,7 @@ impl Arrival {
     /// On a task of its own: what the handshake needed is let go of.
     fn serve(self, io: Io, version: Version, tls: bool, server_name: Option<Box<str>>) {
         let Self { worker, peer, port } = self;
-        let downstream =
-            Arc::new(Downstream::new(&worker, Transport::Tcp, peer, port, tls, server_name, version));
+        let downstream = Arc::new(Downstream::new(&worker, Transport::Tcp, peer, port, tls, server_name, version));
         match version {
             Version::Http2 => downstream::spawn(http2::serve(worker, downstream, io)),
             Version::Http1 | Version::Http3 => downstream::spawn(http1::serve(worker, downstream, io)),

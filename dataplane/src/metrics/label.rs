@@ -10,6 +10,7 @@ macro_rules! labels {
             $($(#[$variant_meta])* $variant,)*
         }
 
+        #[allow(dead_code, reason = "every label has the same face, and not every part of it is asked of each")]
         impl $name {
             /// Every variant, in order.
             #[cfg(test)]

@@ -143,10 +143,7 @@ mod tests {
 
     #[test]
     fn a_handshake_is_checked() {
-        let good = [
-            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            ("sec-websocket-version", "13"),
-        ];
+        let good = [("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), ("sec-websocket-version", "13")];
         let check = |method: Method, fields: &[(&'static str, &'static str)]| {
             let mut builder = Request::builder().method(method);
             for (name, value) in fields {
@@ -194,8 +191,8 @@ mod tests {
             headers
         };
         assert_eq!(verify(&headers(9, None), &key), Ok(()));
-        for skip in 0..3 {
-            assert!(verify(&headers(skip, None), &key).is_err(), "{}", fields[skip].0);
+        for (skip, (name, _)) in fields.iter().enumerate() {
+            assert!(verify(&headers(skip, None), &key).is_err(), "{name}");
         }
         assert!(verify(&headers(9, Some("AAAAAAAAAAAAAAAAAAAAAAAAAAA=")), &key).is_err());
     }

@@ -87,8 +87,7 @@ impl Sockets {
         }
         let listener = TcpListener::from_std(socket::tcp_listener(address)?)?;
         let tls = &worker.shared.tls;
-        let tls = (port.protocol == Protocol::Https)
-            .then(|| TlsAcceptor::from(tls.tcp_config(tls.port(port.number))));
+        let tls = (port.protocol == Protocol::Https).then(|| TlsAcceptor::from(tls.tcp_config(tls.port(port.number))));
         let accepting = tokio::spawn(tcp::accept(Arc::clone(worker), listener, port.number, tls));
         let open = Tcp { protocol: port.protocol, _accepting: AbortOnDropHandle::new(accepting) };
         self.tcp.insert(key, open);
