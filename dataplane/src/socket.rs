@@ -11,6 +11,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
+use crate::metrics::Transport;
+
 /// Connections that the kernel completes before we accept them, per worker. A restart of every client at once is what
 /// fills it; beyond it clients retry their SYN after a second. The kernel lowers it to `net.core.somaxconn`.
 const TCP_BACKLOG: i32 = 1024;
@@ -28,6 +30,24 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Unanswered questions after which the connection is given up.
 const KEEPALIVE_RETRIES: u32 = 4;
+
+/// Whether nobody has a socket on this address, not even one that shares it. The kernel would otherwise spread connections
+/// over two processes that know nothing of each other.
+pub(crate) fn is_free(addr: SocketAddr, transport: Transport) -> io::Result<()> {
+    let (kind, protocol) = match transport {
+        Transport::Tcp => (Type::STREAM, Protocol::TCP),
+        Transport::Quic => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if transport == Transport::Tcp {
+        // Connections of a process that has ended, in TIME_WAIT, are nobody's.
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&addr.into())
+}
 
 /// Binds and listens on TCP. The listener does not block and shares its address with other workers' listeners.
 pub(crate) fn tcp_listener(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -106,6 +126,21 @@ mod tests {
             assert_eq!(second.local_addr().unwrap(), addr);
             assert_eq!(first.recv(&mut [0; 16]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
             assert!(SockRef::from(&first).reuse_port().unwrap());
+        }
+    }
+
+    #[test]
+    fn an_address_that_anybody_shares_is_not_free() {
+        for addr in available() {
+            let (tcp, udp) = (tcp_listener(addr).unwrap(), udp_socket(addr).unwrap());
+            for (addr, transport) in
+                [(tcp.local_addr().unwrap(), Transport::Tcp), (udp.local_addr().unwrap(), Transport::Quic)]
+            {
+                assert_eq!(is_free(addr, transport).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+            }
+            let (tcp_addr, udp_addr) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
+            drop((tcp, udp));
+            assert!(is_free(tcp_addr, Transport::Tcp).is_ok() && is_free(udp_addr, Transport::Quic).is_ok());
         }
     }
 

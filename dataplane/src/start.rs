@@ -1,6 +1,6 @@
 //! The data plane's handle: start, publish, drain.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::certificates::{self, CertificateIndex, ListenerCertificates, ServerTl
 use crate::drain::{DrainHandle, TaskCount};
 use crate::metrics::{ListenerState, Metrics, Transport};
 use crate::snapshot::Snapshot;
-use crate::worker::{self, WorkerThread};
+use crate::worker::{self, Binding, SocketId, WorkerThread};
 
 /// How long the access log's last lines may take at the end.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -106,9 +106,8 @@ pub struct DataPlane {
     readiness: Readiness,
     drain_timeout: Duration,
     generation: AtomicU64,
-    /// The keys of the table that is served, so that an unchanged certificate is not loaded again. Its lock also puts
-    /// publications in order.
-    keys: Mutex<HashMap<Arc<str>, Arc<CertifiedKey>>>,
+    /// Its lock puts publications in order.
+    publisher: Mutex<Publisher>,
     /// Ends the admin thread when dropped.
     _admin: Option<tokio::sync::oneshot::Sender<()>>,
 }
@@ -151,7 +150,7 @@ impl DataPlane {
             readiness,
             drain_timeout: config.drain_timeout,
             generation: AtomicU64::new(0),
-            keys: Mutex::default(),
+            publisher: Mutex::default(),
             _admin: admin,
         })
     }
@@ -161,23 +160,36 @@ impl DataPlane {
     ///
     /// What cannot be served of it is told and left out: the rest serves.
     pub async fn publish(&self, table: Table) -> Published {
-        let mut keys = self.keys.lock().await;
-        let (loaded, certificates) = load_keys(&table, &keys);
+        let mut publisher = self.publisher.lock().await;
+        let (loaded, certificates) = load_keys(&table, &publisher.keys);
         self.shared.tls.swap(index(&table, &loaded));
-        *keys = loaded;
+        publisher.keys = loaded;
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let snapshot = Arc::new(Snapshot { generation, table });
-        let mut unbound = Vec::new();
-        let served = self.workers.iter().map(|worker| worker.serve(Arc::clone(&snapshot)));
-        for failure in futures::future::join_all(served).await.into_iter().flatten() {
-            let failure = BindFailure::from(failure);
-            if !unbound.iter().any(|known: &BindFailure| known.is_same_socket(&failure)) {
-                unbound.push(failure);
-            }
-        }
+        let unbound = self.serve(&mut publisher, &snapshot).await;
         self.count(&snapshot, &unbound);
         self.readiness.serving(generation);
         Published { generation, unbound, certificates }
+    }
+
+    /// The first worker finds out which addresses can be had, the others follow.
+    async fn serve(&self, publisher: &mut Publisher, snapshot: &Arc<Snapshot>) -> Vec<BindFailure> {
+        let Some((first, others)) = self.workers.split_first() else { return Vec::new() };
+        let held = Binding::First { held: Arc::clone(&publisher.held) };
+        let mut unbound = first.serve(Arc::clone(snapshot), held).await;
+        let refused: Arc<HashSet<SocketId>> = Arc::new(unbound.iter().map(|failure| failure.id()).collect());
+        let following = others
+            .iter()
+            .map(|worker| worker.serve(Arc::clone(snapshot), Binding::Following { refused: Arc::clone(&refused) }));
+        unbound.extend(futures::future::join_all(following).await.into_iter().flatten());
+        let wanted = snapshot.table.ports().flat_map(|port| {
+            let transports: &[_] = if port.http3 { &[Transport::Tcp, Transport::Quic] } else { &[Transport::Tcp] };
+            let addresses = self.shared.bind.iter().map(|ip| SocketAddr::new(*ip, port.number));
+            addresses.flat_map(|address| transports.iter().map(move |transport| (address, *transport)))
+        });
+        Arc::make_mut(&mut publisher.held).extend(wanted.filter(|id| !refused.contains(id)));
+        let mut told = HashSet::new();
+        unbound.into_iter().filter(|failure| told.insert(failure.id())).map(BindFailure::from).collect()
     }
 
     fn count(&self, snapshot: &Snapshot, unbound: &[BindFailure]) {
@@ -229,6 +241,15 @@ impl DataPlane {
     }
 }
 
+/// What one publication leaves for the next.
+#[derive(Default)]
+struct Publisher {
+    /// The keys of the table that is served, so that an unchanged certificate is not loaded again.
+    keys: HashMap<Arc<str>, Arc<CertifiedKey>>,
+    /// The sockets that this process has or had: old connections may still hold one.
+    held: Arc<HashSet<SocketId>>,
+}
+
 /// What came of a publication.
 #[derive(Debug)]
 pub struct Published {
@@ -249,12 +270,6 @@ pub struct BindFailure {
     pub transport: Transport,
     /// Why not.
     pub error: io::Error,
-}
-
-impl BindFailure {
-    fn is_same_socket(&self, other: &Self) -> bool {
-        (self.address, self.transport) == (other.address, other.transport)
-    }
 }
 
 impl From<worker::BindFailure> for BindFailure {

@@ -15,8 +15,8 @@ use arc_swap::{ArcSwap, Guard};
 use http::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use self::sockets::BindFailure;
 use self::sockets::Sockets;
+pub(crate) use self::sockets::{BindFailure, Binding, SocketId};
 use crate::Shared;
 use crate::drain::DrainWatch;
 use crate::metrics::WorkerMetrics;
@@ -81,7 +81,7 @@ impl Worker {
 
 /// What a worker is told.
 enum Command {
-    Serve { snapshot: Arc<Snapshot>, done: oneshot::Sender<Vec<BindFailure>> },
+    Serve { snapshot: Arc<Snapshot>, binding: Binding, done: oneshot::Sender<Vec<BindFailure>> },
     Stop,
 }
 
@@ -107,9 +107,9 @@ impl WorkerThread {
     }
 
     /// Has the worker serve a snapshot, and waits until it does. Says which addresses it could not bind.
-    pub(crate) async fn serve(&self, snapshot: Arc<Snapshot>) -> Vec<BindFailure> {
+    pub(crate) async fn serve(&self, snapshot: Arc<Snapshot>, binding: Binding) -> Vec<BindFailure> {
         let (done, served) = oneshot::channel();
-        if self.commands.send(Command::Serve { snapshot, done }).await.is_err() {
+        if self.commands.send(Command::Serve { snapshot, binding, done }).await.is_err() {
             return Vec::new();
         }
         // Only a worker that is stopping drops the answer, and then nothing is to be bound.
@@ -138,8 +138,8 @@ async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Command>) {
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Serve { snapshot, done }) => {
-                    let failures = serve(&worker, &mut sockets, snapshot, draining);
+                Some(Command::Serve { snapshot, binding, done }) => {
+                    let failures = serve(&worker, &mut sockets, snapshot, (!draining).then_some(&binding));
                     // Whoever asked has gone away; the table is served all the same.
                     let _nobody_waits = done.send(failures);
                 }
@@ -160,11 +160,17 @@ async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Command>) {
     sockets.end(CLOSE_TIMEOUT).await;
 }
 
-/// The new table serves requests first and its new sockets after, so that no connection finds a port without rules.
-fn serve(worker: &Arc<Worker>, sockets: &mut Sockets, snapshot: Arc<Snapshot>, draining: bool) -> Vec<BindFailure> {
+/// The new table serves requests first and its new sockets after, so that no connection finds a port without rules. Once a
+/// drain has begun there is nothing to bind.
+fn serve(
+    worker: &Arc<Worker>,
+    sockets: &mut Sockets,
+    snapshot: Arc<Snapshot>,
+    binding: Option<&Binding>,
+) -> Vec<BindFailure> {
     let before = worker.view.load_full();
     worker.view.store(Arc::new(View { snapshot: Arc::clone(&snapshot), alt_svc: before.alt_svc.clone() }));
-    let failures = if draining { Vec::new() } else { sockets.reconcile(worker, &snapshot.table) };
+    let failures = binding.map_or_else(Vec::new, |binding| sockets.reconcile(worker, &snapshot.table, binding));
     let alt_svc = snapshot.table.ports().filter_map(|port| Some((port.number, sockets.alt_svc(port)?))).collect();
     worker.view.store(Arc::new(View { snapshot, alt_svc }));
     failures

@@ -1,6 +1,6 @@
 //! The sockets that one worker has open, brought into line with each table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,6 +31,45 @@ pub(crate) struct BindFailure {
     pub(crate) error: io::Error,
 }
 
+/// An address on TCP, or on UDP for QUIC.
+pub(crate) type SocketId = (SocketAddr, Transport);
+
+/// Which sockets a worker may open. The first worker asks whether an address is free; the others, which share it, take its
+/// word.
+#[derive(Clone)]
+pub(crate) enum Binding {
+    /// Any, but those that this process does not have yet only when nobody else has them.
+    First {
+        /// What this process has.
+        held: Arc<HashSet<SocketId>>,
+    },
+    /// All but those that the first worker could not have.
+    Following {
+        /// What it could not have.
+        refused: Arc<HashSet<SocketId>>,
+    },
+}
+
+impl Binding {
+    /// Whether to open a socket at all.
+    ///
+    /// # Errors
+    /// Somebody else has the address.
+    fn allows(&self, address: SocketAddr, transport: Transport) -> io::Result<bool> {
+        match self {
+            Self::First { held } if held.contains(&(address, transport)) => Ok(true),
+            Self::First { .. } => socket::is_free(address, transport).map(|()| true),
+            Self::Following { refused } => Ok(!refused.contains(&(address, transport))),
+        }
+    }
+}
+
+impl BindFailure {
+    pub(crate) fn id(&self) -> SocketId {
+        (self.address, self.transport)
+    }
+}
+
 /// All open sockets of a worker, by port and address.
 #[derive(Default)]
 pub(crate) struct Sockets {
@@ -55,7 +94,7 @@ struct Quic {
 
 impl Sockets {
     /// Opens what the table asks for and closes what it does not. Open connections are left alone.
-    pub(super) fn reconcile(&mut self, worker: &Arc<Worker>, table: &Table) -> Vec<BindFailure> {
+    pub(super) fn reconcile(&mut self, worker: &Arc<Worker>, table: &Table, binding: &Binding) -> Vec<BindFailure> {
         let protocol = |port: u16| table.port(port).map(|port| port.protocol);
         self.tcp.retain(|(port, _), open| protocol(*port) == Some(open.protocol));
         let unwanted = |port: u16| !table.port(port).is_some_and(|port| port.http3);
@@ -67,11 +106,11 @@ impl Sockets {
         for port in table.ports() {
             for ip in worker.shared.bind.iter().copied() {
                 let address = SocketAddr::new(ip, port.number);
-                if let Err(error) = self.open_tcp(worker, port, address) {
+                if let Err(error) = self.open_tcp(worker, port, address, binding) {
                     failures.push(BindFailure { address, transport: Transport::Tcp, error });
                 }
                 if port.http3
-                    && let Err(error) = self.open_quic(worker, port, address)
+                    && let Err(error) = self.open_quic(worker, port, address, binding)
                 {
                     failures.push(BindFailure { address, transport: Transport::Quic, error });
                 }
@@ -80,9 +119,15 @@ impl Sockets {
         failures
     }
 
-    fn open_tcp(&mut self, worker: &Arc<Worker>, port: &Port, address: SocketAddr) -> io::Result<()> {
+    fn open_tcp(
+        &mut self,
+        worker: &Arc<Worker>,
+        port: &Port,
+        address: SocketAddr,
+        binding: &Binding,
+    ) -> io::Result<()> {
         let key = (port.number, address.ip());
-        if self.tcp.contains_key(&key) {
+        if self.tcp.contains_key(&key) || !binding.allows(address, Transport::Tcp)? {
             return Ok(());
         }
         let listener = TcpListener::from_std(socket::tcp_listener(address)?)?;
@@ -94,9 +139,15 @@ impl Sockets {
         Ok(())
     }
 
-    fn open_quic(&mut self, worker: &Arc<Worker>, port: &Port, address: SocketAddr) -> io::Result<()> {
+    fn open_quic(
+        &mut self,
+        worker: &Arc<Worker>,
+        port: &Port,
+        address: SocketAddr,
+        binding: &Binding,
+    ) -> io::Result<()> {
         let key = (port.number, address.ip());
-        if self.quic.contains_key(&key) {
+        if self.quic.contains_key(&key) || !binding.allows(address, Transport::Quic)? {
             return Ok(());
         }
         let quic = match self.parked.remove(&key) {

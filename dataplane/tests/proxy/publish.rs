@@ -200,6 +200,26 @@ async fn a_port_that_is_taken_is_told_and_the_rest_serves() {
 }
 
 #[tokio::test]
+async fn sockets_of_another_data_plane_are_not_shared() {
+    let first = Stage::serving(Vec::new(), Vec::new()).await;
+    let second = Stage::start(Options { workers: 2, ..Options::default() });
+    let mut table = second.table(Vec::new(), Vec::new());
+    for listener in &mut table.listeners {
+        listener.port = if listener.id == HTTPS { first.https } else { first.http };
+    }
+    let published = second.publish(table).await;
+    let mut unbound: Vec<_> =
+        published.unbound.iter().map(|failure| (failure.transport == Transport::Quic, failure.address)).collect();
+    unbound.sort();
+    let mut both = [first.http_address(), first.https_address()];
+    both.sort();
+    assert_eq!(unbound, [(false, both[0]), (false, both[1]), (true, first.https_address())]);
+    for failure in &published.unbound {
+        assert_eq!(failure.error.kind(), std::io::ErrorKind::AddrInUse);
+    }
+}
+
+#[tokio::test]
 async fn every_worker_serves() {
     let origin = Origin::http1("one").await;
     let stage = Stage::start(Options { workers: 2, ..Options::default() });
