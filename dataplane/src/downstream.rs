@@ -14,10 +14,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access_log::AccessLogger;
 use crate::drain::TaskGuard;
 pub(crate) use crate::metrics::Version;
 use crate::metrics::{Transport, WorkerMetrics};
-use crate::worker::Worker;
 
 /// What is known of a client's connection once its handshake is over. One per connection, and as
 /// old as it: every exchange on the connection holds it.
@@ -33,7 +33,8 @@ pub(crate) struct Downstream {
     /// What is spoken on it.
     pub(crate) version: Version,
     transport: Transport,
-    metrics: Arc<WorkerMetrics>,
+    pub(crate) metrics: Arc<WorkerMetrics>,
+    pub(crate) access_log: AccessLogger,
     /// A drain waits for it.
     _counted: TaskGuard,
 }
@@ -51,23 +52,30 @@ const MAX_HEADER_SECTION: u32 = 64 * 1024;
 /// Requests and tunnels at once on one connection of HTTP/2 or HTTP/3.
 const MAX_STREAMS: u32 = 256;
 
+/// A connection whose handshake is over.
+pub(crate) struct Arrival {
+    pub(crate) transport: Transport,
+    pub(crate) peer: SocketAddr,
+    pub(crate) port: u16,
+    pub(crate) tls: bool,
+    pub(crate) server_name: Option<Box<str>>,
+    pub(crate) version: Version,
+}
+
 impl Downstream {
+    /// Counts the connection until this is dropped.
     pub(crate) fn new(
-        worker: &Arc<Worker>,
-        transport: Transport,
-        peer: SocketAddr,
-        port: u16,
-        tls: bool,
-        server_name: Option<Box<str>>,
-        version: Version,
+        arrival: Arrival,
+        metrics: Arc<WorkerMetrics>,
+        access_log: AccessLogger,
+        counted: TaskGuard,
     ) -> Self {
-        worker.metrics.connections_total(transport).inc();
-        worker.metrics.connections_open(transport).inc();
-        let metrics = Arc::clone(&worker.metrics);
-        let counted = worker.shared.connections.enter();
+        let Arrival { transport, peer, port, tls, server_name, version } = arrival;
+        metrics.connections_total(transport).inc();
+        metrics.connections_open(transport).inc();
         // A dual-stack address of an IPv4 client is that client's address.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Self { peer, port, tls, server_name, version, transport, metrics, _counted: counted }
+        Self { peer, port, tls, server_name, version, transport, metrics, access_log, _counted: counted }
     }
 }
 

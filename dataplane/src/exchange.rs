@@ -14,11 +14,9 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::access_log::Entry;
 use crate::downstream::Downstream;
 use crate::metrics::{Class, Direction, ResetCause};
-use crate::worker::Worker;
 
 /// The bookkeeping of one request or tunnel.
 pub(crate) struct Exchange {
-    worker: Arc<Worker>,
     downstream: Arc<Downstream>,
     started: Instant,
     status: AtomicU16,
@@ -48,16 +46,16 @@ struct Line {
 }
 
 impl Exchange {
-    pub(crate) fn request(worker: &Arc<Worker>, downstream: &Arc<Downstream>, head: Head<'_>) -> Self {
-        Self::new(worker, downstream, head, Kind::Request)
+    pub(crate) fn request(downstream: &Arc<Downstream>, head: Head<'_>) -> Self {
+        Self::new(downstream, head, Kind::Request)
     }
 
-    pub(crate) fn tunnel(worker: &Arc<Worker>, downstream: &Arc<Downstream>, head: Head<'_>) -> Self {
-        Self::new(worker, downstream, head, Kind::Tunnel)
+    pub(crate) fn tunnel(downstream: &Arc<Downstream>, head: Head<'_>) -> Self {
+        Self::new(downstream, head, Kind::Tunnel)
     }
 
-    fn new(worker: &Arc<Worker>, downstream: &Arc<Downstream>, head: Head<'_>, kind: Kind) -> Self {
-        let line = worker.shared.access_log.enabled().then(|| {
+    fn new(downstream: &Arc<Downstream>, head: Head<'_>, kind: Kind) -> Self {
+        let line = downstream.access_log.enabled().then(|| {
             Mutex::new(Box::new(Line {
                 method: head.method.clone(),
                 host: head.host.to_owned(),
@@ -72,7 +70,6 @@ impl Exchange {
             }))
         });
         Self {
-            worker: Arc::clone(worker),
             downstream: Arc::clone(downstream),
             started: Instant::now(),
             status: AtomicU16::new(0),
@@ -105,8 +102,8 @@ impl Exchange {
     /// The tunnel is open: it is counted as such until the exchange ends.
     pub(crate) fn opened(&self) {
         self.opened.store(true, Ordering::Relaxed);
-        self.worker.metrics.tunnels_open(self.downstream.version).inc();
-        self.worker.metrics.tunnels_total(self.downstream.version).inc();
+        self.downstream.metrics.tunnels_open(self.downstream.version).inc();
+        self.downstream.metrics.tunnels_total(self.downstream.version).inc();
     }
 
     /// Why the exchange did not end well, in one word.
@@ -116,7 +113,7 @@ impl Exchange {
 
     /// The exchange was cut by a reset, whose cause is counted.
     pub(crate) fn reset(&self, cause: ResetCause) {
-        self.worker.metrics.resets_total(cause).inc();
+        self.downstream.metrics.resets_total(cause).inc();
         self.broke(cause.label());
     }
 
@@ -124,7 +121,10 @@ impl Exchange {
     pub(crate) fn received(&self, octets: usize) {
         if octets > 0 {
             self.received.fetch_add(octets as u64, Ordering::Relaxed);
-            self.worker.metrics.bytes_total(self.downstream.version, Direction::DownstreamReceived).add(octets as u64);
+            self.downstream
+                .metrics
+                .bytes_total(self.downstream.version, Direction::DownstreamReceived)
+                .add(octets as u64);
         }
     }
 
@@ -132,7 +132,7 @@ impl Exchange {
     pub(crate) fn sent(&self, octets: usize) {
         if octets > 0 {
             self.sent.fetch_add(octets as u64, Ordering::Relaxed);
-            self.worker.metrics.bytes_total(self.downstream.version, Direction::DownstreamSent).add(octets as u64);
+            self.downstream.metrics.bytes_total(self.downstream.version, Direction::DownstreamSent).add(octets as u64);
         }
     }
 }
@@ -144,14 +144,14 @@ impl Drop for Exchange {
         let version = self.downstream.version;
         let opened = *self.opened.get_mut();
         if opened {
-            self.worker.metrics.tunnels_open(version).dec();
+            self.downstream.metrics.tunnels_open(version).dec();
         } else if let Ok(status) = StatusCode::from_u16(status) {
-            self.worker.metrics.requests_total(version, Class::of(status)).inc();
-            self.worker.metrics.request_duration_seconds(version).observe(duration);
+            self.downstream.metrics.requests_total(version, Class::of(status)).inc();
+            self.downstream.metrics.request_duration_seconds(version).observe(duration);
         }
         let Some(line) = self.line.take() else { return };
         let line = line.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.worker.shared.access_log.log(&Entry {
+        self.downstream.access_log.log(&Entry {
             version,
             method: &line.method,
             host: &line.host,

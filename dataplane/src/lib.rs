@@ -32,6 +32,7 @@ mod route;
 mod snapshot;
 mod socket;
 mod start;
+mod thread;
 mod tunnel;
 mod upstream;
 mod worker;
@@ -39,5 +40,3 @@ mod worker;
 pub use access_log::AccessLog;
 pub use metrics::{Description, Metrics, Transport, describe};
 pub use start::{BindFailure, CertificateFailure, Config, DataPlane, DrainReport, Published, Retry, StartError};
-
-pub(crate) use start::Shared;

@@ -57,7 +57,7 @@ pub(crate) async fn answer(
     let (parts, body) = request.into_parts();
     let request = Request::from_parts(parts, ());
     let target = Target::of(&request);
-    let exchange = Arc::new(Exchange::request(worker, downstream, head(&request, &target)));
+    let exchange = Arc::new(Exchange::request(downstream, head(&request, &target)));
     let (parts, ()) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let answered = match target {
@@ -79,7 +79,7 @@ pub(crate) fn refuse<B>(
     failure: Failure,
 ) -> Response<ResponseBody> {
     let target = Target::of(request);
-    let exchange = Arc::new(Exchange::request(worker, downstream, head(request, &target)));
+    let exchange = Arc::new(Exchange::request(downstream, head(request, &target)));
     finish(&worker.view(), downstream, &exchange, Err(failure))
 }
 

@@ -17,7 +17,8 @@ use crate::certificates::{self, CertificateIndex, ListenerCertificates, ServerTl
 use crate::drain::{DrainHandle, TaskCount};
 use crate::metrics::{ListenerState, Metrics, Transport};
 use crate::snapshot::Snapshot;
-use crate::worker::{self, Binding, SocketId, WorkerThread};
+use crate::thread::{self, Binding, SocketId, WorkerThread};
+use crate::worker::Shared;
 
 /// How long the access log's last lines may take at the end.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -85,18 +86,6 @@ pub enum StartError {
     /// The cryptography library refuses to work.
     #[error("cannot set up TLS: {0}")]
     Tls(rustls::Error),
-}
-
-/// What all workers share.
-pub(crate) struct Shared {
-    pub(crate) bind: Vec<IpAddr>,
-    pub(crate) retry: Retry,
-    pub(crate) tls: ServerTls,
-    pub(crate) http3: headrace_http3::Config,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) access_log: AccessLogger,
-    pub(crate) drain: DrainHandle,
-    pub(crate) connections: TaskCount,
 }
 
 /// A running data plane. Dropping it without [`DataPlane::drain`] ends it at once.
@@ -272,8 +261,8 @@ pub struct BindFailure {
     pub error: io::Error,
 }
 
-impl From<worker::BindFailure> for BindFailure {
-    fn from(failure: worker::BindFailure) -> Self {
+impl From<thread::BindFailure> for BindFailure {
+    fn from(failure: thread::BindFailure) -> Self {
         Self { address: failure.address, transport: failure.transport, error: failure.error }
     }
 }

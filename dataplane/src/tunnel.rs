@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headrace_table::{Action, Backend, Forward, WebSocketRules};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request};
+use http::{Method, Request, Response, StatusCode, Version, header, request};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -71,7 +71,7 @@ pub(crate) async fn open(
 ) -> Result<Opened, Response<ResponseBody>> {
     let view = worker.view();
     let target = Target::of(&request);
-    let exchange = Arc::new(Exchange::tunnel(worker, downstream, proxy::head(&request, &target)));
+    let exchange = Arc::new(Exchange::tunnel(downstream, proxy::head(&request, &target)));
     let attempt = Attempt { view: &view, worker, downstream, exchange: &exchange };
     let (parts, ()) = request.into_parts();
     let outcome = match target {
@@ -255,19 +255,3 @@ impl From<&Failure> for Refusal {
         }
     }
 }
-
-/// Removes what no WebSocket handshake may carry over a proxy, whatever the version.
-fn strip_handshake(headers: &mut HeaderMap) {
-    for name in [
-        header::SEC_WEBSOCKET_KEY,
-        header::SEC_WEBSOCKET_ACCEPT,
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::CONNECTION,
-    ] {
-        headers.remove(name);
-    }
-}
-
-const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");

@@ -14,7 +14,7 @@ use super::udp::Socket;
 use crate::Retry;
 use crate::certificates::quic_handshake_result;
 use crate::downstream::http3::INITIAL_STREAMS;
-use crate::downstream::{self, Downstream, Version, http3};
+use crate::downstream::{self, Arrival, Version, http3};
 use crate::metrics::{HandshakeResult, Transport};
 use crate::socket;
 use crate::worker::Worker;
@@ -101,7 +101,8 @@ async fn serve(worker: Arc<Worker>, connecting: Connecting, port: u16) {
         .and_then(|data| data.downcast::<HandshakeData>().ok())
         .and_then(|data| data.server_name.map(String::into_boxed_str));
     let peer = quic.remote_address();
-    let downstream = Arc::new(Downstream::new(&worker, Transport::Quic, peer, port, true, server_name, Version::Http3));
+    let (transport, version) = (Transport::Quic, Version::Http3);
+    let downstream = worker.admit(Arrival { transport, peer, port, tls: true, server_name, version });
     let connection = Connection::new(quic, &worker.shared.http3);
     // On a task of its own: what the handshake needed is let go of.
     downstream::spawn(http3::serve(worker, downstream, connection));

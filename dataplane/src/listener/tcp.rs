@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Io;
 use crate::certificates::tcp_handshake_result;
-use crate::downstream::{self, Downstream, Version, http1, http2};
+use crate::downstream::{self, Version, http1, http2};
 use crate::metrics::{HandshakeResult, Transport};
 use crate::socket;
 use crate::worker::Worker;
@@ -86,7 +86,8 @@ impl Arrival {
     /// On a task of its own: what the handshake needed is let go of.
     fn serve(self, io: Io, version: Version, tls: bool, server_name: Option<Box<str>>) {
         let Self { worker, peer, port } = self;
-        let downstream = Arc::new(Downstream::new(&worker, Transport::Tcp, peer, port, tls, server_name, version));
+        let downstream =
+            worker.admit(downstream::Arrival { transport: Transport::Tcp, peer, port, tls, server_name, version });
         match version {
             Version::Http2 => downstream::spawn(http2::serve(worker, downstream, io)),
             Version::Http1 | Version::Http3 => downstream::spawn(http1::serve(worker, downstream, io)),

@@ -6,13 +6,13 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use headrace_http3::Code;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::relay::reset_tcp;
 use crate::downstream::StreamGuard;
 use crate::listener::Io;
 use crate::metrics::ResetCause;
@@ -224,4 +224,10 @@ fn poll_read<R: AsyncRead>(io: Pin<&mut R>, cx: &mut Context<'_>, scratch: &mut 
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Chunk::End),
         Err(_) => Err(Broken),
     })
+}
+
+/// Makes the close that follows a TCP RST: the peer learns that the stream was cut, not ended.
+pub(super) fn reset_tcp(stream: &TcpStream) {
+    // When the option is refused the close is an ordinary one, which is all that is left to do.
+    let _ordinary_close = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

@@ -8,13 +8,28 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, request};
 use sha1::{Digest, Sha1};
 
-use super::{WEBSOCKET, strip_handshake};
 use crate::failure::Failure;
 use crate::headers::{has_token, strip_hop_by_hop};
 use crate::worker::Worker;
 
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Removes what no WebSocket handshake may carry over a proxy, whatever the version.
+fn strip_handshake(headers: &mut HeaderMap) {
+    for name in [
+        header::SEC_WEBSOCKET_KEY,
+        header::SEC_WEBSOCKET_ACCEPT,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::CONNECTION,
+    ] {
+        headers.remove(name);
+    }
+}
+
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 /// The form in which a client asked.
 pub(crate) enum ClientHandshake {

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::client::{Broken, Chunk, Client, Sink, Source};
+use super::client::{Broken, Chunk, Client, Sink, Source, reset_tcp};
 use crate::exchange::Exchange;
 use crate::metrics::ResetCause;
 
@@ -109,12 +109,6 @@ impl Relay {
             timers.rearm();
         }
     }
-}
-
-/// Makes the close that follows a TCP RST: the peer learns that the stream was cut, not ended.
-pub(super) fn reset_tcp(stream: &TcpStream) {
-    // When the option is refused the close is an ordinary one, which is all that is left to do.
-    let _ordinary_close = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 impl Future for Relay {

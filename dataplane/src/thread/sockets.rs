@@ -14,10 +14,10 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Worker;
 use crate::listener::{quic, tcp};
 use crate::metrics::Transport;
 use crate::socket;
+use crate::worker::Worker;
 
 /// How long clients may remember where HTTP/3 is. An hour: long enough for the next visit, short enough that a listener
 /// taken away is forgotten the same day.
