@@ -41,6 +41,11 @@ pub(crate) struct DrainWatch {
 }
 
 impl DrainWatch {
+    /// Whether it has begun.
+    pub(crate) fn has_started(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     /// Ready once the drain has started. Safe to drop and to wait for again.
     pub(crate) fn started(&self) -> impl Future<Output = ()> + Send + '_ {
         self.token.cancelled()

@@ -35,6 +35,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, downstream: Arc<Downstream>, io: 
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEADER_SECTION as usize)
             .max_buf_size(MAX_HEADER_SECTION as usize)
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades(),

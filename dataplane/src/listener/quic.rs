@@ -58,15 +58,13 @@ fn transport() -> TransportConfig {
 ///
 /// # Errors
 /// The socket's.
-pub(crate) fn bind(address: SocketAddr, tls: Arc<rustls::ServerConfig>) -> io::Result<(Endpoint, quinn::ServerConfig)> {
+pub(crate) fn bind(address: SocketAddr, tls: Arc<rustls::ServerConfig>) -> io::Result<Endpoint> {
     let socket = socket::udp_socket(address)?;
     let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
     config.transport_config(Arc::new(transport()));
     let (socket, runtime) = (Socket::new(socket)?, Arc::new(TokioRuntime));
-    let endpoint =
-        Endpoint::new_with_abstract_socket(EndpointConfig::default(), Some(config.clone()), socket, runtime)?;
-    Ok((endpoint, config))
+    Endpoint::new_with_abstract_socket(EndpointConfig::default(), Some(config), socket, runtime)
 }
 
 /// Accepts until the endpoint is closed or this is dropped.
@@ -77,6 +75,11 @@ pub(crate) async fn accept(worker: Arc<Worker>, endpoint: Endpoint, port: u16) {
 }
 
 fn admit(worker: &Arc<Worker>, incoming: Incoming, port: u16) {
+    if !is_served(worker, port) {
+        // CONNECTION_REFUSED (RFC 9000 section 20.1) sends the client to TCP at once; silence would only later.
+        worker.metrics.handshakes_total(Transport::Quic, HandshakeResult::Refused).inc();
+        return incoming.refuse();
+    }
     if worker.shared.retry == Retry::Always && !incoming.remote_address_validated() {
         if let Err(error) = incoming.retry() {
             tracing::debug!(%error, "a Retry could not be sent");
@@ -92,6 +95,11 @@ fn admit(worker: &Arc<Worker>, incoming: Incoming, port: u16) {
             worker.metrics.handshakes_total(Transport::Quic, HandshakeResult::Refused).inc();
         }
     }
+}
+
+/// An endpoint outlives its listener for as long as it has connections.
+fn is_served(worker: &Worker, port: u16) -> bool {
+    !worker.drain.has_started() && worker.view().snapshot.table.port(port).is_some_and(|port| port.http3)
 }
 
 async fn serve(worker: Arc<Worker>, connecting: Connecting, port: u16) {

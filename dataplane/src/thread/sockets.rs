@@ -75,8 +75,8 @@ impl BindFailure {
 pub(crate) struct Sockets {
     tcp: BTreeMap<(u16, IpAddr), Tcp>,
     quic: BTreeMap<(u16, IpAddr), Quic>,
-    /// Closed for new connections while old ones go on. A port that comes back reuses its endpoint: a second socket on
-    /// the same address would take half of the packets.
+    /// Refusing new connections while old ones go on. A port that comes back reuses its endpoint: a second socket on the
+    /// same address would take half of the packets.
     parked: BTreeMap<(u16, IpAddr), Quic>,
 }
 
@@ -88,7 +88,6 @@ struct Tcp {
 
 struct Quic {
     endpoint: Endpoint,
-    config: quinn::ServerConfig,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -151,24 +150,21 @@ impl Sockets {
             return Ok(());
         }
         let quic = match self.parked.remove(&key) {
-            Some(quic) => {
-                quic.endpoint.set_server_config(Some(quic.config.clone()));
-                quic
-            }
+            Some(quic) => quic,
             None => {
                 let tls = &worker.shared.tls;
-                let (endpoint, config) = quic::bind(address, tls.quic_config(tls.port(port.number)))?;
+                let endpoint = quic::bind(address, tls.quic_config(tls.port(port.number)))?;
                 let accepting = tokio::spawn(quic::accept(Arc::clone(worker), endpoint.clone(), port.number));
-                Quic { endpoint, config, _accepting: AbortOnDropHandle::new(accepting) }
+                Quic { endpoint, _accepting: AbortOnDropHandle::new(accepting) }
             }
         };
         self.quic.insert(key, quic);
         Ok(())
     }
 
+    /// From here on [`quic::accept`] finds that the port is not served.
     fn park(&mut self, key: (u16, IpAddr)) {
         if let Some(quic) = self.quic.remove(&key) {
-            quic.endpoint.set_server_config(None);
             self.parked.insert(key, quic);
         }
     }

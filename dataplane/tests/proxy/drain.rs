@@ -103,7 +103,7 @@ async fn clients_are_told_to_go() {
     assert_eq!(ask_admin(admin, "/healthz").await.0, 200);
     assert_eq!(metric_of(&ask_admin(admin, "/metrics").await.1, "headrace_dataplane_draining"), 1.0);
     eventually("no new connection", async || TcpStream::connect(https).await.is_err().then_some(())).await;
-    assert!(quic::Client::is_not_let_in(https, HOST).await);
+    assert!(quic::Client::is_refused(https, HOST).await);
 
     // What is open finishes.
     http1.send("lf").await;

@@ -2,15 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 
+use crate::patience::within;
 use crate::stage::Stage;
 use crate::stage::certificates::client_tls;
-
-/// A server on the loopback that wanted a connection would have answered by then.
-const SILENCE: Duration = Duration::from_millis(500);
 
 /// One QUIC connection on an endpoint of its own.
 pub(crate) struct Client {
@@ -35,10 +32,14 @@ impl Client {
         Ok(Self { connection, endpoint })
     }
 
-    /// Whether a connection is refused, or not answered for a while: a server that takes none says nothing.
-    pub(crate) async fn is_not_let_in(address: SocketAddr, server_name: &str) -> bool {
-        let connecting = Self::connect_to(address, server_name);
-        !matches!(tokio::time::timeout(SILENCE, connecting).await, Ok(Ok(_)))
+    /// Whether a new connection is refused at once (RFC 9000 section 20.1), so that a client can turn to TCP.
+    pub(crate) async fn is_refused(address: SocketAddr, server_name: &str) -> bool {
+        match within("an answer to an Initial", Self::connect_to(address, server_name)).await {
+            Err(quinn::ConnectionError::ConnectionClosed(close)) => {
+                close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED
+            }
+            _ => false,
+        }
     }
 
     /// The certificate that was shown.
