@@ -4,13 +4,11 @@ use super::handshake::Opened;
 use super::{ClientError, Dialer, HttpVersion, Offer, http1, http2, http3};
 
 /// Made once for many tunnels, but for HTTP/1.1, where each tunnel is a connection.
-#[derive(Clone)]
 pub(crate) struct Connection {
     dialer: Dialer,
     carrier: Carrier,
 }
 
-#[derive(Clone)]
 enum Carrier {
     Http1,
     Http2(http2::Http2),
@@ -39,8 +37,10 @@ impl Connection {
 
     /// Leaves in good order. Tunnels must be gone.
     pub(crate) async fn close(self) {
-        if let Carrier::Http3(http3) = self.carrier {
-            http3.close().await;
+        match self.carrier {
+            Carrier::Http1 => {}
+            Carrier::Http2(http2) => http2.close().await,
+            Carrier::Http3(http3) => http3.close().await,
         }
     }
 }

@@ -11,6 +11,7 @@ use h2::ext::Protocol;
 use h2::{Ping, RecvStream, SendStream};
 use http::{Method, Request, Response, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::handshake::Opened;
@@ -18,18 +19,21 @@ use super::{ClientError, Dialer, HttpVersion, Offer, tcp};
 
 /// How long the server may take to send its settings, and to answer a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long leaving may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most that is copied for one DATA frame: the frame size that every peer takes (RFC 9113, section 4.2).
 const MAX_WRITE_OCTETS: usize = 16 << 10;
 
 /// A connection on which tunnels can be opened.
-#[derive(Clone)]
 pub(super) struct Http2 {
     requests: SendRequest<Bytes>,
+    /// Ends when every request and tunnel is gone; its errors reach whoever uses those.
+    driver: JoinHandle<()>,
 }
 
 /// Connects and learns whether the server does extended CONNECT.
 pub(super) async fn connect(dialer: &Dialer) -> Result<Http2, ClientError> {
-    let requests = match dialer.target.secure {
+    let (requests, driver) = match dialer.target.secure {
         true => {
             let stream = tcp::connect_tls(dialer, &[b"h2", b"http/1.1"]).await?;
             match stream.get_ref().1.alpn_protocol() {
@@ -44,17 +48,16 @@ pub(super) async fn connect(dialer: &Dialer) -> Result<Http2, ClientError> {
     if !requests.is_extended_connect_protocol_enabled() {
         return Err(ClientError::NoExtendedConnect);
     }
-    Ok(Http2 { requests })
+    Ok(Http2 { requests, driver })
 }
 
-async fn handshake<S>(stream: S) -> Result<SendRequest<Bytes>, ClientError>
+async fn handshake<S>(stream: S) -> Result<(SendRequest<Bytes>, JoinHandle<()>), ClientError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (requests, mut connection) = h2::client::Builder::new().handshake(stream).await?;
     let mut pings = connection.ping_pong();
-    // Ends when every request and tunnel is gone; its errors reach whoever uses those.
-    tokio::spawn(connection);
+    let driver = tokio::spawn(async move { drop(connection.await) });
     // The server's settings are the first thing it sends (RFC 9113, section 3.4): whatever answers comes after them.
     if let Some(pings) = &mut pings {
         match timeout(ANSWER_TIMEOUT, pings.ping(Ping::opaque())).await {
@@ -62,10 +65,18 @@ where
             Err(_) => return Err(ClientError::Timeout { within: ANSWER_TIMEOUT }),
         }
     }
-    Ok(requests)
+    Ok((requests, driver))
 }
 
 impl Http2 {
+    /// Waits until what was sent last has left and the connection is closed. Tunnels must be gone.
+    pub(super) async fn close(self) {
+        let Self { requests, driver } = self;
+        drop(requests);
+        // A server that does not take what is left is left without it.
+        let _ = timeout(CLOSE_TIMEOUT, driver).await;
+    }
+
     /// Opens one more tunnel.
     pub(super) async fn open(&self, dialer: &Dialer, offer: &Offer) -> Result<Opened, ClientError> {
         match timeout(ANSWER_TIMEOUT, self.extended_connect(dialer, offer)).await {
