@@ -21,7 +21,7 @@ use crate::tunnel::{self, Client, ClientHandshake, poll_capacity};
 use crate::worker::Worker;
 
 /// Credit of one stream (RFC 9113 section 5.2): what a client may have under way to a backend that does not read.
-const STREAM_WINDOW: u32 = 64 * 1024;
+const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// Credit of a whole connection, for a few busy streams among many idle ones.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;

@@ -19,6 +19,10 @@ use crate::metrics::{HandshakeResult, Transport};
 use crate::socket;
 use crate::worker::Worker;
 
+/// Connections of one worker on one address, those in their handshake included. TCP has the limit on open files; here
+/// nothing else would end a flood before memory does: at some 50 KB each, 2.5 GB.
+const MAX_CONNECTIONS: usize = 50_000;
+
 /// A connection whose peer is silent for this long is gone (RFC 9000 section 10.1).
 const IDLE_TIMEOUT: VarInt = VarInt::from_u32(60_000);
 
@@ -70,12 +74,12 @@ pub(crate) fn bind(address: SocketAddr, tls: Arc<rustls::ServerConfig>) -> io::R
 /// Accepts until the endpoint is closed or this is dropped.
 pub(crate) async fn accept(worker: Arc<Worker>, endpoint: Endpoint, port: u16) {
     while let Some(incoming) = endpoint.accept().await {
-        admit(&worker, incoming, port);
+        admit(&worker, &endpoint, incoming, port);
     }
 }
 
-fn admit(worker: &Arc<Worker>, incoming: Incoming, port: u16) {
-    if !is_served(worker, port) {
+fn admit(worker: &Arc<Worker>, endpoint: &Endpoint, incoming: Incoming, port: u16) {
+    if !is_served(worker, port) || endpoint.open_connections() >= MAX_CONNECTIONS {
         // CONNECTION_REFUSED (RFC 9000 section 20.1) sends the client to TCP at once; silence would only later.
         worker.metrics.handshakes_total(Transport::Quic, HandshakeResult::Refused).inc();
         return incoming.refuse();
