@@ -35,7 +35,7 @@ const MAX_PENDING_RESETS: usize = 32;
 /// Streams that a client may make us reset by its mistakes (CVE-2025-8671, MadeYouReset).
 const MAX_LOCAL_RESETS: usize = 256;
 
-/// Serves one connection until it ends, is idle for too long, or a drain lets its last stream finish.
+/// Reads a connection's preface, and starts to serve it.
 pub(crate) async fn serve(worker: Arc<Worker>, downstream: Arc<Downstream>, io: Io) {
     let handshake = h2::server::Builder::new()
         .initial_window_size(STREAM_WINDOW)
@@ -48,12 +48,14 @@ pub(crate) async fn serve(worker: Arc<Worker>, downstream: Arc<Downstream>, io: 
         .enable_connect_protocol()
         .handshake::<_, Bytes>(io);
     match tokio::time::timeout(HEADER_TIMEOUT, handshake).await {
-        Ok(Ok(connection)) => accept(worker, downstream, connection).await,
+        // On a task of its own: what the preface needed is let go of.
+        Ok(Ok(connection)) => super::spawn(accept(worker, downstream, connection)),
         Ok(Err(error)) => tracing::debug!(%error, "an HTTP/2 preface failed"),
         Err(_) => tracing::debug!("an HTTP/2 preface took too long"),
     }
 }
 
+/// Serves one connection until it ends, is idle for too long, or a drain lets its last stream finish.
 async fn accept(worker: Arc<Worker>, downstream: Arc<Downstream>, mut connection: Connection<Io, Bytes>) {
     let streams = OpenStreams::default();
     let idle = streams.idle();
