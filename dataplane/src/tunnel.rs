@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-pub(crate) use self::client::{Client, Stopped, poll_capacity};
+pub(crate) use self::client::{Client, Probe, Stopped, poll_capacity};
 pub(crate) use self::handshake::{ClientHandshake, is_upgrade};
 use self::relay::{Limits, Relay};
 use crate::body::{RequestBody, ResponseBody};

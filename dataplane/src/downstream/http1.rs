@@ -15,7 +15,7 @@ use super::{Downstream, HEADER_TIMEOUT, MAX_HEADER_SECTION};
 use crate::body::{RequestBody, ResponseBody};
 use crate::listener::Io;
 use crate::proxy;
-use crate::tunnel::{self, Client, ClientHandshake, Opened};
+use crate::tunnel::{self, Client, ClientHandshake, Opened, Probe};
 use crate::worker::Worker;
 
 /// Header fields in a request; above it the answer is 431.
@@ -85,7 +85,7 @@ fn switch(upgrade: OnUpgrade, mut opened: Opened) -> Response<ResponseBody> {
         let io = parts.io.into_inner();
         // Copied, because a slice of it, even an empty one, would keep the whole read buffer while the tunnel lives.
         let io = io.unread(Bytes::copy_from_slice(&parts.read_buf));
-        opened.start(Client::Http1(Box::new(io)));
+        opened.start(Client::Http1(Box::new(io), Probe::default()));
     });
     head.map(|()| body)
 }

@@ -12,10 +12,14 @@ use bytes::Bytes;
 use headrace_http3::Code;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::downstream::StreamGuard;
 use crate::listener::Io;
 use crate::metrics::ResetCause;
+
+/// How soon a tunnel that is stalled towards its backend notices that its HTTP/1.1 client is gone.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The stream or connection broke; the cause is known by which end it was.
 pub(crate) struct Broken;
@@ -56,11 +60,29 @@ pub(crate) trait Sink {
 /// A client's end of a tunnel.
 pub(crate) enum Client {
     /// A connection of its own, after the 101. Boxed: TLS state is large, and the other versions have none here.
-    Http1(Box<Io>),
+    Http1(Box<Io>, Probe),
     /// A stream of an HTTP/2 connection (RFC 8441).
     Http2 { recv: h2::RecvStream, send: h2::SendStream<Bytes>, _open: StreamGuard },
     /// A stream of an HTTP/3 connection (RFC 9220).
     Http3 { recv: headrace_http3::RecvStream, send: headrace_http3::SendStream, stopped: Stopped, _open: StreamGuard },
+}
+
+/// Asks now and then whether a TCP peer has reset a connection that is not being read: no event of the runtime tells.
+/// Made when a tunnel first stalls: most never do.
+#[derive(Default)]
+pub(crate) struct Probe(Option<Pin<Box<Sleep>>>);
+
+impl Probe {
+    fn poll(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Result<(), Broken> {
+        let next = self.0.get_or_insert_with(|| Box::pin(sleep(PROBE_INTERVAL)));
+        while next.as_mut().poll(cx).is_ready() {
+            if !matches!(tcp.take_error(), Ok(None)) {
+                return Err(Broken);
+            }
+            next.as_mut().reset(Instant::now() + PROBE_INTERVAL);
+        }
+        Ok(())
+    }
 }
 
 /// Ready when an HTTP/3 client takes no more. Made when a tunnel first stalls: most never do.
@@ -87,7 +109,7 @@ impl Client {
     /// H3_REQUEST_CANCELLED, or a TCP RST.
     pub(super) fn reset(&mut self) {
         match self {
-            Client::Http1(io) => reset_tcp(io.tcp()),
+            Client::Http1(io, _) => reset_tcp(io.tcp()),
             Client::Http2 { send, .. } => send.send_reset(h2::Reason::CANCEL),
             Client::Http3 { recv, send, .. } => {
                 send.reset(Code::H3_REQUEST_CANCELLED);
@@ -102,7 +124,7 @@ impl Source for Client {
 
     fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Result<Chunk, Broken>> {
         match self {
-            Client::Http1(io) => poll_read(Pin::new(&mut **io), cx, scratch),
+            Client::Http1(io, _) => poll_read(Pin::new(&mut **io), cx, scratch),
             Client::Http2 { recv, .. } => Poll::Ready(match ready!(recv.poll_data(cx)) {
                 Some(Ok(bytes)) => Ok(Chunk::Owned(bytes)),
                 Some(Err(_)) => Err(Broken),
@@ -135,7 +157,7 @@ impl Source for Client {
                 Poll::Ready(()) => Err(Broken),
                 Poll::Pending => Ok(()),
             },
-            Client::Http1(_) => Ok(()),
+            Client::Http1(io, probe) => probe.poll(io.tcp(), cx),
         }
     }
 }
@@ -145,7 +167,7 @@ impl Sink for Client {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Broken>> {
         match self {
-            Client::Http1(io) => Pin::new(&mut **io).poll_write(cx, bytes).map_err(|_| Broken),
+            Client::Http1(io, _) => Pin::new(&mut **io).poll_write(cx, bytes).map_err(|_| Broken),
             Client::Http2 { send, .. } => {
                 let granted = ready!(poll_capacity(send, bytes.len(), cx))?;
                 let part = Bytes::copy_from_slice(&bytes[..granted]);
@@ -157,14 +179,14 @@ impl Sink for Client {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         match self {
-            Client::Http1(io) => Pin::new(&mut **io).poll_flush(cx).map_err(|_| Broken),
+            Client::Http1(io, _) => Pin::new(&mut **io).poll_flush(cx).map_err(|_| Broken),
             Client::Http2 { .. } | Client::Http3 { .. } => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         match self {
-            Client::Http1(io) => Pin::new(&mut **io).poll_shutdown(cx).map_err(|_| Broken),
+            Client::Http1(io, _) => Pin::new(&mut **io).poll_shutdown(cx).map_err(|_| Broken),
             Client::Http2 { send, .. } => Poll::Ready(send.send_data(Bytes::new(), true).map_err(|_| Broken)),
             Client::Http3 { send, .. } => Poll::Ready(send.finish().map_err(|_| Broken)),
         }

@@ -174,8 +174,7 @@ async fn a_reset_reaches_a_backend_whose_octets_nobody_reads() {
 
 #[tokio::test]
 async fn a_clients_reset_is_noticed_while_its_octets_wait_for_the_backend() {
-    // Not on HTTP/1.1: that a TCP peer is gone shows only where its connection is read or written.
-    for version in [Version::Http2, Version::Http3] {
+    for version in Version::ALL {
         let (stage, _raw, ..) = stage_with_backend().await;
         let mut tunnels = Tunnels::connect(&stage, version).await;
         let mut pipe = tunnels.open("/deaf").await;
