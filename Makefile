@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check tools fmt sources lint alone docs crds-check layers deny audit bench microbench fuzz crds golden clean
+.PHONY: help run test check tools fmt sources lint alone docs crds-check layers deny audit bench microbench malformed fuzz crds golden clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,13 @@ bench: ## measure speed and memory beside other proxies (ARGS: see `python3 e2e/
 
 microbench: ## measure lookup, codecs and relay by themselves
 	cargo bench --workspace --benches
+
+# In a workspace of its own, so that nobody builds BoringSSL who does not ask for it.
+malformed: ## send malformed HTTP/3 by an independent implementation (builds BoringSSL)
+	scripts/setup malformed
+	cargo build -p headrace -p headrace-demo
+	HEADRACE_BIN="$$(scripts/target)/debug/headrace" HEADRACE_DEMO_BIN="$$(scripts/target)/debug/headrace-demo" \
+		cargo test --manifest-path e2e/malformed/Cargo.toml $(ARGS)
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS (60)
 	scripts/fuzz

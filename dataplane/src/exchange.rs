@@ -24,6 +24,7 @@ pub(crate) struct Exchange {
     sent: AtomicU64,
     kind: Kind,
     opened: AtomicBool,
+    content_broke: AtomicBool,
     /// Only where an access log wants it.
     line: Option<Mutex<Box<Line>>>,
 }
@@ -77,6 +78,7 @@ impl Exchange {
             sent: AtomicU64::new(0),
             kind,
             opened: AtomicBool::new(false),
+            content_broke: AtomicBool::new(false),
             line,
         }
     }
@@ -115,6 +117,16 @@ impl Exchange {
     pub(crate) fn reset(&self, cause: ResetCause) {
         self.downstream.metrics.resets_total(cause).inc();
         self.broke(cause.label());
+    }
+
+    /// The client's content broke off, or is not what its head says.
+    pub(crate) fn content_broke(&self) {
+        self.content_broke.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what went wrong afterwards is the client's doing.
+    pub(crate) fn has_broken_content(&self) -> bool {
+        self.content_broke.load(Ordering::Relaxed)
     }
 
     /// Octets from the client.

@@ -240,7 +240,8 @@ async fn forward_to(
     let outgoing = Request::from_parts(parts, body.counted(Arc::clone(exchange)));
     let times = Times::new(forward);
     let sent = upstream::send(&worker.pool, &worker.metrics, backend, worker.draw(), outgoing);
-    let answer = tokio::time::timeout_at(times.head, sent).await.map_err(|_| Failure::TimedOut)??;
+    let sent = tokio::time::timeout_at(times.head, sent).await.map_err(|_| Failure::TimedOut)?;
+    let answer = sent.map_err(|failure| blame(failure, exchange))?;
     exchange.reached(answer.endpoint);
     let (mut head, body) = answer.response.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
@@ -249,6 +250,17 @@ async fn forward_to(
     head.extensions.clear();
     let body = ResponseBody::backend(body, answer.lease, Arc::clone(exchange), times.whole);
     Ok(Response::from_parts(head, body))
+}
+
+/// A request that cannot be sent to its end because its client breaks off, or sends other content than its head says
+/// (RFC 9114 section 4.1.2), fails at the backend's connection, and is no fault of the backend.
+fn blame(failure: Failure, exchange: &Exchange) -> Failure {
+    match failure {
+        Failure::BackendProtocol if exchange.has_broken_content() => {
+            Failure::BadRequest("its content broke off, or is not as long as it says")
+        }
+        other => other,
+    }
 }
 
 /// When the response's head and its end must be there.

@@ -81,10 +81,11 @@ impl Body for RequestBody {
                 None => ready!(poll_h3(body, cx)),
             },
         };
-        if let (Some(Ok(frame)), Some(exchange)) = (&frame, &self.exchange)
-            && let Some(data) = frame.data_ref()
-        {
-            exchange.received(data.len());
+        if let (Some(frame), Some(exchange)) = (&frame, &self.exchange) {
+            match frame {
+                Ok(frame) => exchange.received(frame.data_ref().map_or(0, Bytes::len)),
+                Err(_) => exchange.content_broke(),
+            }
         }
         Poll::Ready(frame)
     }

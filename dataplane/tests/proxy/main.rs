@@ -9,8 +9,10 @@ mod patience;
 mod stage;
 
 mod alt_svc;
+mod blame;
 mod drain;
 mod expect;
+mod floods;
 mod frames;
 mod headers;
 mod hosts;
