@@ -10,7 +10,7 @@ use bytes::Bytes;
 use headrace_table::{Action, Forward, Redirect, WeightedBackend};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use http::{Method, Request, Response, StatusCode, Uri, Version, request, response};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -244,10 +244,7 @@ async fn forward_to(
     let answer = sent.map_err(|failure| blame(failure, exchange))?;
     exchange.reached(answer.endpoint);
     let (mut head, body) = answer.response.into_parts();
-    headers::strip_hop_by_hop(&mut head.headers);
-    headers::change(&mut head.headers, &chosen.response_headers);
-    head.version = Version::HTTP_11;
-    head.extensions.clear();
+    take_over(&mut head, chosen);
     let body = ResponseBody::backend(body, answer.lease, Arc::clone(exchange), times.whole);
     Ok(Response::from_parts(head, body))
 }
@@ -261,6 +258,14 @@ fn blame(failure: Failure, exchange: &Exchange) -> Failure {
         }
         other => other,
     }
+}
+
+/// Makes a backend's response head ours: what concerned its hop is gone, what the rule asks of this backend is done.
+pub(crate) fn take_over(head: &mut response::Parts, chosen: &WeightedBackend) {
+    headers::strip_hop_by_hop(&mut head.headers);
+    headers::change(&mut head.headers, &chosen.response_headers);
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
 }
 
 /// When the response's head and its end must be there.

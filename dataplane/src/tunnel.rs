@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headrace_table::{Action, Backend, Forward, WebSocketRules};
-use http::{Method, Request, Response, StatusCode, Version, header, request};
+use http::{Method, Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -194,11 +194,8 @@ impl Attempt<'_> {
         }
         self.worker.metrics.tunnel_refused_total(Refusal::BackendStatus).inc();
         let (mut head, body) = response.into_parts();
-        headers::strip_hop_by_hop(&mut head.headers);
-        headers::change(&mut head.headers, &chosen.response_headers);
+        proxy::take_over(&mut head, chosen);
         headers::change(&mut head.headers, &matched.rule.response_headers);
-        head.version = Version::HTTP_11;
-        head.extensions.clear();
         let body = ResponseBody::backend(body, None, Arc::clone(self.exchange), None);
         Ok(Outcome::Declined(Box::new(Response::from_parts(head, body))))
     }
@@ -220,11 +217,7 @@ fn limits(rules: &WebSocketRules) -> Limits {
 async fn send(stream: TcpStream, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|_| Failure::BackendProtocol)?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "a backend connection ended in its handshake");
-        }
-    });
+    upstream::drive(connection.with_upgrades());
     sender.send_request(request).await.map_err(|error| {
         tracing::debug!(%error, "a backend broke off a WebSocket handshake");
         Failure::BackendProtocol

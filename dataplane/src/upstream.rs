@@ -11,6 +11,7 @@ use std::time::Duration;
 use headrace_table::{Backend, BackendProtocol};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
@@ -107,6 +108,21 @@ struct Unsent {
     failure: Failure,
 }
 
+impl From<TrySendError<Request<RequestBody>>> for Unsent {
+    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
+        Self { request: error.take_message().map(Box::new), failure: Failure::BackendProtocol }
+    }
+}
+
+/// Lets a connection to a backend do its work until it ends.
+pub(crate) fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a backend connection ended");
+        }
+    });
+}
+
 async fn send_http1(
     pool: &Arc<Pool>,
     metrics: &WorkerMetrics,
@@ -137,16 +153,10 @@ async fn send_http1(
     let Ok((mut sender, connection)) = handshake else {
         return Err(Unsent { request: Some(Box::new(request)), failure: Failure::Unreachable });
     };
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%endpoint, %error, "a backend connection ended");
-        }
-    });
+    drive(connection);
     match sender.try_send_request(request).await {
         Ok(response) => Ok(answer(pool, endpoint, sender, response)),
-        Err(mut error) => {
-            Err(Unsent { request: error.take_message().map(Box::new), failure: Failure::BackendProtocol })
-        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -197,16 +207,10 @@ async fn send_h2c(
     let Ok((mut sender, connection)) = handshake else {
         return Err(Unsent { request: Some(Box::new(request)), failure: Failure::BackendProtocol });
     };
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%endpoint, %error, "a backend connection ended");
-        }
-    });
+    drive(connection);
     pool.keep_h2c(endpoint, sender.clone());
     match sender.try_send_request(request).await {
         Ok(response) => Ok(Answer { response, endpoint, lease: None }),
-        Err(mut error) => {
-            Err(Unsent { request: error.take_message().map(Box::new), failure: Failure::BackendProtocol })
-        }
+        Err(error) => Err(error.into()),
     }
 }

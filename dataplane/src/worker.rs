@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 
 use crate::Retry;
@@ -80,8 +80,8 @@ impl Worker {
     }
 
     /// What is served now. Held for the length of a request at most.
-    pub(crate) fn view(&self) -> Guard<Arc<View>> {
-        self.view.load()
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.load_full()
     }
 
     /// Serves another view from now on.

@@ -117,13 +117,12 @@ impl Stream {
 
     async fn answer(self, mut request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let (wanted, body_wanted) = oneshot::channel();
-        let expects = request.headers().get(http::header::EXPECT).is_some_and(|value| value == "100-continue");
+        let mut expects = request.headers().get(http::header::EXPECT).is_some_and(|value| value == "100-continue");
         if expects {
             request.extensions_mut().insert(Continue::new(wanted));
         }
         let answer = proxy::answer(&self.worker, &self.downstream, request.map(RequestBody::http2));
         tokio::pin!(answer, body_wanted);
-        let mut expects = expects;
         let response = loop {
             tokio::select! {
                 response = &mut answer => break response,

@@ -108,7 +108,7 @@ impl Stream {
 
     async fn answer(self, mut request: Request<()>, mut send: SendStream, recv: RecvStream) {
         let (wanted, body_wanted) = oneshot::channel();
-        let expects = request.headers().get(http::header::EXPECT).is_some_and(|value| value == "100-continue");
+        let mut expects = request.headers().get(http::header::EXPECT).is_some_and(|value| value == "100-continue");
         if expects {
             request.extensions_mut().insert(Continue::new(wanted));
         }
@@ -116,7 +116,6 @@ impl Stream {
         let answer = proxy::answer(&self.worker, &self.downstream, request);
         let stopped = send.stopped();
         tokio::pin!(answer, body_wanted, stopped);
-        let mut expects = expects;
         let response = loop {
             tokio::select! {
                 response = &mut answer => break response,
