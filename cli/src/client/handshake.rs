@@ -1,12 +1,28 @@
 //! What a client asks for in a WebSocket handshake and what it may accept, on every HTTP version (RFC 6455, 4.1 and 4.2.2).
 
+use std::time::Duration;
+
 use http::header::{HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION};
 use http::{Request, Response, header};
+use tokio::time::timeout;
 
 use super::{ClientError, HttpVersion, Tunnel};
 
 /// The version of WebSocket that there is.
 const VERSION: HeaderValue = HeaderValue::from_static("13");
+
+/// How long a server may take to send its settings, and to answer a request.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A server's answer, which must come in time.
+pub(super) async fn answered<T, E: Into<ClientError>>(
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, ClientError> {
+    match timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err(ClientError::Timeout { within: ANSWER_TIMEOUT }),
+    }
+}
 
 /// What is asked for besides a tunnel.
 #[derive(Clone, Debug, Default)]

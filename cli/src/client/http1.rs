@@ -1,32 +1,24 @@
 //! WebSocket by Upgrade (RFC 6455, section 4): a connection for each tunnel.
 
-use std::time::Duration;
-
 use bytes::BytesMut;
 use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::handshake::Opened;
+use super::handshake::{Opened, answered};
 use super::prefixed::Prefixed;
 use super::{ClientError, Dialer, HttpVersion, Offer, Tunnel, tcp};
 
 /// The longest response head that is read, and how many header lines it may have.
 const MAX_HEAD_OCTETS: usize = 64 << 10;
 const MAX_HEADERS: usize = 128;
-/// How long the server may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Connects and opens the one tunnel of the connection.
 pub(super) async fn open(dialer: &Dialer, offer: &Offer) -> Result<Opened, ClientError> {
     let stream = tcp::connect_any(dialer, &[b"http/1.1"]).await?;
-    match timeout(ANSWER_TIMEOUT, upgrade(stream, dialer, offer)).await {
-        Ok(opened) => opened,
-        Err(_) => Err(ClientError::Timeout { within: ANSWER_TIMEOUT }),
-    }
+    answered(upgrade(stream, dialer, offer)).await
 }
 
 async fn upgrade(mut stream: Tunnel, dialer: &Dialer, offer: &Offer) -> Result<Opened, ClientError> {

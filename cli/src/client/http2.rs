@@ -14,11 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::handshake::Opened;
+use super::handshake::{Opened, answered};
 use super::{ClientError, Dialer, HttpVersion, Offer, tcp};
 
-/// How long the server may take to send its settings, and to answer a request.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long leaving may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most that is copied for one DATA frame: the frame size that every peer takes (RFC 9113, section 4.2).
@@ -60,10 +58,7 @@ where
     let driver = tokio::spawn(async move { drop(connection.await) });
     // The server's settings are the first thing it sends (RFC 9113, section 3.4): whatever answers comes after them.
     if let Some(pings) = &mut pings {
-        match timeout(ANSWER_TIMEOUT, pings.ping(Ping::opaque())).await {
-            Ok(pong) => pong.map(drop)?,
-            Err(_) => return Err(ClientError::Timeout { within: ANSWER_TIMEOUT }),
-        }
+        answered(pings.ping(Ping::opaque())).await?;
     }
     Ok((requests, driver))
 }
@@ -79,10 +74,7 @@ impl Http2 {
 
     /// Opens one more tunnel.
     pub(super) async fn open(&self, dialer: &Dialer, offer: &Offer) -> Result<Opened, ClientError> {
-        match timeout(ANSWER_TIMEOUT, self.extended_connect(dialer, offer)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(ClientError::Timeout { within: ANSWER_TIMEOUT }),
-        }
+        answered(self.extended_connect(dialer, offer)).await
     }
 
     async fn extended_connect(&self, dialer: &Dialer, offer: &Offer) -> Result<Opened, ClientError> {

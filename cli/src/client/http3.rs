@@ -12,13 +12,11 @@ use http::{Method, Request, Version};
 use quinn::crypto::rustls::QuicClientConfig;
 use tokio::time::timeout;
 
-use super::handshake::Opened;
+use super::handshake::{Opened, answered};
 use super::{ClientError, Dialer, HttpVersion, Offer};
 
 /// How long UDP may stay silent before it is given up: a network that lets it through answers in a fraction of this.
 const UDP_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the server may take to answer a request.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Home routers forget a UDP flow after half a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -80,10 +78,7 @@ async fn begin(endpoint: quinn::Endpoint, connection: quinn::Connection) -> Resu
     let (mut connection, requests) = headrace_http3::client::connect(connection, &Config::default());
     // Ends when every request and tunnel is gone; its errors reach whoever uses those.
     tokio::spawn(async move { connection.drive().await });
-    let Ok(settings) = timeout(ANSWER_TIMEOUT, requests.peer_settings()).await else {
-        return Err(ClientError::Timeout { within: ANSWER_TIMEOUT });
-    };
-    if !settings?.enable_connect_protocol {
+    if !answered(requests.peer_settings()).await?.enable_connect_protocol {
         return Err(ClientError::NoExtendedConnect);
     }
     Ok(Http3 { requests, _endpoint: endpoint })
@@ -92,10 +87,7 @@ async fn begin(endpoint: quinn::Endpoint, connection: quinn::Connection) -> Resu
 impl Http3 {
     /// Opens one more tunnel.
     pub(super) async fn open(&self, dialer: &Dialer, offer: &Offer) -> Result<Opened, ClientError> {
-        match timeout(ANSWER_TIMEOUT, self.extended_connect(dialer, offer)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(ClientError::Timeout { within: ANSWER_TIMEOUT }),
-        }
+        answered(self.extended_connect(dialer, offer)).await
     }
 
     async fn extended_connect(&self, dialer: &Dialer, offer: &Offer) -> Result<Opened, ClientError> {
