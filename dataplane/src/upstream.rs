@@ -85,7 +85,10 @@ pub(crate) async fn send(
     mut request: Request<RequestBody>,
 ) -> Result<Answer, Failure> {
     let mut failure = Failure::NoEndpoints;
-    for endpoint in candidates(backend, draw) {
+    for (attempt, endpoint) in candidates(backend, draw).enumerate() {
+        if attempt > 0 {
+            metrics.retries_total().inc();
+        }
         let outcome = match backend.protocol {
             BackendProtocol::Http1 => send_http1(pool, metrics, endpoint, request).await,
             BackendProtocol::H2c => send_h2c(pool, metrics, endpoint, request).await,
@@ -93,7 +96,6 @@ pub(crate) async fn send(
         match outcome {
             Ok(answer) => return Ok(answer),
             Err(Unsent { request: Some(returned), failure: why }) => {
-                metrics.retries_total().inc();
                 (request, failure) = (*returned, why);
             }
             Err(Unsent { request: None, failure }) => return Err(failure),
