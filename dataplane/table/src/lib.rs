@@ -22,6 +22,7 @@ mod precedence;
 mod query;
 mod refused;
 mod request;
+mod section;
 mod table;
 pub mod wire;
 
@@ -33,5 +34,6 @@ pub use pattern::MAX_REGEX_SIZE;
 pub use precedence::{HostRank, PathRank, Precedence, RouteName};
 pub use refused::{List, Place, Reason, Refused};
 pub use request::{Found, Request};
+pub use section::{SectionId, SectionKind};
 pub use table::{Backend, Certificate, Listener, Port, Route, Rule, Table};
 pub use wire::{BackendProtocol, Protocol};

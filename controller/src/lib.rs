@@ -1,0 +1,1 @@
+//! Watches the cluster, compiles it, publishes tables and writes status.

@@ -1,0 +1,1 @@
+//! Sans-IO: how a table version gets from one publisher to many subscribers.
