@@ -20,6 +20,8 @@ const { values: options } = parseArgs({
     url: { type: "string" },
     version: { type: "string" },
     spki: { type: "string" },
+    // Where the URL's host name is.
+    address: { type: "string", default: "127.0.0.1" },
     directory: { type: "string" },
     chromium: { type: "string", default: process.env.CHROMIUM ?? "/usr/bin/chromium" },
   },
@@ -31,7 +33,7 @@ const versions = {
   h1: ["--disable-http2", "--disable-quic"],
   h2: ["--disable-quic"],
   // RFC 9220 is off by default, and used only on an HTTP/3 connection that is there already: the page's own.
-  h3: ["--enable-quic", "--enable-features=EnableWebsocketsOverHttp3", `--origin-to-force-quic-on=${url.host}`],
+  h3: ["--enable-quic", "--enable-features=EnableWebsocketsOverHttp3", `--origin-to-force-quic-on=${url.hostname}:${url.port || 443}`],
 };
 
 const context = await chromium.launchPersistentContext(join(options.directory, "profile"), {
@@ -42,7 +44,7 @@ const context = await chromium.launchPersistentContext(join(options.directory, "
   args: [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
-    `--host-resolver-rules=MAP ${url.hostname} 127.0.0.1`,
+    `--host-resolver-rules=MAP ${url.hostname} ${options.address}`,
     `--ignore-certificate-errors-spki-list=${options.spki}`,
     `--log-net-log=${netLog}`, "--net-log-capture-mode=Everything",
     ...versions[options.version],

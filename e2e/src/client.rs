@@ -9,10 +9,19 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::{Process, Site, manifest};
+use crate::{Process, manifest};
 
 /// The guard of one client's whole run.
 const RUN_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What a client is run against: it needs something to trust, and somewhere to write.
+pub trait Reached {
+    /// The file of the CA's certificate that clients trust.
+    fn ca(&self) -> PathBuf;
+
+    /// Where the output of clients goes.
+    fn directory(&self) -> &Path;
+}
 
 /// The directory of the client scripts.
 pub(crate) fn clients() -> PathBuf {
@@ -39,17 +48,17 @@ fn python() -> PathBuf {
 
 /// Runs a script of `e2e/clients` to its end and returns what it said.
 ///
-/// `name` tells this run's files from those of others in the site's directory.
-pub fn run(site: &Site, name: &str, script: &str, arguments: &[&str]) -> Result<Value> {
-    start(site, name, script, arguments)?.finish()
+/// `name` tells this run's files from those of others in the same directory.
+pub fn run(reached: &impl Reached, name: &str, script: &str, arguments: &[&str]) -> Result<Value> {
+    start(reached, name, script, arguments)?.finish()
 }
 
 /// Starts a script of `e2e/clients`.
-pub fn start(site: &Site, name: &str, script: &str, arguments: &[&str]) -> Result<Running> {
+pub fn start(reached: &impl Reached, name: &str, script: &str, arguments: &[&str]) -> Result<Running> {
     let interpreter = if script.ends_with(".py") { python() } else { "node".into() };
     let mut command = Command::new(interpreter);
-    command.arg(clients().join(script)).args(arguments).env("NODE_EXTRA_CA_CERTS", site.headrace.ca());
-    Ok(Running(Process::start(name, &mut command, site.directory())?))
+    command.arg(clients().join(script)).args(arguments).env("NODE_EXTRA_CA_CERTS", reached.ca());
+    Ok(Running(Process::start(name, &mut command, reached.directory())?))
 }
 
 /// A client script that has not ended yet.
@@ -70,4 +79,16 @@ pub fn command(directory: &Path, name: &str, command: &mut Command) -> Result<St
     let status = process.wait(RUN_TIMEOUT)?;
     ensure!(status.success(), "{command:?}: {status}\n{}", process.tail());
     Ok(process.stdout())
+}
+
+/// One request by curl: status and body.
+pub fn curl(reached: &impl Reached, flags: &[&str], url: &str) -> Result<(u16, String)> {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--write-out", "\n%{http_code}"]);
+    let output = command.arg("--cacert").arg(reached.ca()).args(flags).arg(url).output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "curl {url}: {stderr}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (body, status) = text.rsplit_once('\n').context("curl wrote nothing")?;
+    Ok((status.parse()?, body.to_owned()))
 }

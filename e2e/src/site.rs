@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
 use crate::application::Application;
+use crate::client::Reached;
 use crate::headrace::binary;
 use crate::manifest::{self, DEMO_PORT, HTTP_PORT, HTTPS_PORT};
 use crate::{Headrace, Process, port};
@@ -59,11 +60,6 @@ impl Site {
         Ok(Self { headrace, demo, https, http, applications, directory })
     }
 
-    /// Where Headrace and everything else works.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
     /// The manifests that are served. They may be changed.
     pub fn manifests(&self) -> PathBuf {
         self.directory().join("manifests")
@@ -86,5 +82,15 @@ impl Site {
             text += &format!("=== {} ===\n{}\n", application.name, application.process.tail());
         }
         text
+    }
+}
+
+impl Reached for Site {
+    fn ca(&self) -> PathBuf {
+        self.headrace.ca()
+    }
+
+    fn directory(&self) -> &Path {
+        self.directory.path()
     }
 }

@@ -1,7 +1,7 @@
 //! Chromium on the demo page, over each HTTP version. Its own net log tells what carried each tunnel.
 
 use anyhow::{Context as _, Result};
-use headrace_e2e::{Site, client};
+use headrace_e2e::{Reached as _, Site, client};
 use serde_json::{Value, json};
 
 /// What Chromium calls a version, and what the page should make of it.

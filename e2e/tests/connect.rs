@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use headrace_e2e::{Headrace, Process, Site};
+use headrace_e2e::{Headrace, Process, Reached as _, Site};
 
 /// The guard of one conversation.
 const GUARD: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use headrace_e2e::{Site, client};
+use headrace_e2e::{Reached as _, Site, client};
 use serde_json::{Value, json};
 
 const UPLOAD_OCTETS: usize = 3_000_000;

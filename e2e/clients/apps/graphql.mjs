@@ -42,10 +42,10 @@ const roots = {
   },
 };
 
-async function serve() {
+async function serve(address) {
   const server = createServer();
   useServer({ schema, roots }, new WebSocketServer({ server, path: "/graphql" }));
-  server.listen(0, "127.0.0.1");
+  server.listen(0, address);
   await once(server, "listening");
   console.log(server.address().port);
 }
@@ -77,9 +77,12 @@ async function use(url) {
   return { subprotocol, countdown, forever, running, hello: hello.value.data.hello, refused: refused?.[0]?.message, closeCode };
 }
 
-const { positionals: [mode], values } = parseArgs({ allowPositionals: true, options: { url: { type: "string" } } });
+const { positionals: [mode], values } = parseArgs({
+  allowPositionals: true,
+  options: { url: { type: "string" }, address: { type: "string", default: "127.0.0.1" } },
+});
 if (mode === "serve") {
-  await serve();
+  await serve(values.address);
 } else {
   console.log(JSON.stringify(await use(values.url)));
   process.exit(0);

@@ -14,7 +14,7 @@ import { io } from "socket.io-client";
 const TIMEOUT_MS = 30_000;
 const LARGE_OCTETS = 200_000;
 
-async function serve() {
+async function serve(address) {
   const server = createServer();
   new Server(server).on("connection", (socket) => {
     socket.emit("greeting", { transport: socket.conn.transport.name });
@@ -24,7 +24,7 @@ async function serve() {
     socket.on("tell", (room, text) => socket.to(room).emit("told", text));
     socket.on("leave", () => socket.disconnect(true));
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(0, address);
   await once(server, "listening");
   console.log(server.address().port);
 }
@@ -55,9 +55,12 @@ async function visit(url, transports) {
   return { first: greeting.transport, upgrade, transport: peer, reversed, sum, told, reason };
 }
 
-const { positionals: [mode], values } = parseArgs({ allowPositionals: true, options: { url: { type: "string" } } });
+const { positionals: [mode], values } = parseArgs({
+  allowPositionals: true,
+  options: { url: { type: "string" }, address: { type: "string", default: "127.0.0.1" } },
+});
 if (mode === "serve") {
-  await serve();
+  await serve(values.address);
 } else {
   const websocket = await visit(values.url, ["websocket"]);
   const polling = await visit(values.url, ["polling", "websocket"]);

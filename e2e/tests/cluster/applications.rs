@@ -1,0 +1,80 @@
+//! Real applications outside of the cluster, behind Services of it: socket.io, graphql-ws and MQTT; and a chat room in a
+//! pod whose members come over every version.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use headrace_e2e::application::Application;
+use headrace_e2e::cluster::Edge;
+use headrace_e2e::{Reached as _, client};
+use serde_json::{Value, json};
+
+/// This machine, as the pods of the cluster see it; of another cluster it is told by the environment.
+fn host() -> Result<IpAddr> {
+    match std::env::var("HEADRACE_E2E_HOST") {
+        Ok(address) => Ok(address.parse()?),
+        Err(_) => Ok(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1))),
+    }
+}
+
+fn serve(edge: &Edge, start: fn(IpAddr, &Path) -> Result<Application>) -> Result<Application> {
+    let host = host()?;
+    let application = start(host, edge.directory())?;
+    edge.serve(&application, host)?;
+    Ok(application)
+}
+
+/// Until the route is there, the path is the demo's, which has no such page.
+fn wait_until_routed(edge: &Edge, path: &str) -> Result<()> {
+    headrace_e2e::cluster::wait_for(&format!("the route of {path}"), || {
+        let (status, _) = edge.get(path)?;
+        Ok((status != 404 && status != 503).then_some(()))
+    })
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn real_applications() -> Result<()> {
+    let edge = Edge::create("case-applications")?;
+    let _socketio = serve(&edge, Application::socketio_on)?;
+    let _graphql = serve(&edge, Application::graphql_on)?;
+    let _mqtt = serve(&edge, Application::mqtt_on)?;
+    wait_until_routed(&edge, "/socket.io/?EIO=4&transport=polling")?;
+    wait_until_routed(&edge, "/graphql")?;
+
+    let seen = client::run(&edge, "socketio-client", "apps/socketio.mjs", &["use", "--url", &edge.url("https", "")])?;
+    ensure!(seen["websocket"]["reversed"] == "ecardaeh" && seen["polling"]["upgrade"] == "websocket", "{seen}");
+
+    let arguments = ["use", "--url", &edge.url("wss", "/graphql")];
+    let seen = client::run(&edge, "graphql-client", "apps/graphql.mjs", &arguments)?;
+    ensure!(seen["countdown"] == json!([5, 4, 3, 2, 1, 0]) && seen["hello"] == "hello, headrace", "{seen}");
+
+    let seen = client::run(&edge, "mqtt-client", "apps/mqtt.mjs", &["--url", &edge.url("wss", "/mqtt")])?;
+    let received = seen["received"].as_array().context("no list")?;
+    ensure!(received.len() == 4 && seen["retained"]["payload"] == "still here", "{seen}");
+    Ok(())
+}
+
+/// Members wait for one another, so the room works only if all are in it at once.
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn one_chat_room_over_every_version() -> Result<()> {
+    let edge = Edge::create("case-chat")?;
+    let url = edge.url("https", "/chat");
+    let ca = edge.ca();
+    let members = ["over-h2", "over-h3", "over-h3-too"];
+    let expect = members.join(",");
+    let start = |name: &str, script: &str| {
+        let ca = ca.to_str().context("a strange name")?;
+        client::start(&edge, name, script, &["chat", "--url", &url, "--ca", ca, "--name", name, "--expect", &expect])
+    };
+    let running = [start("over-h2", "ws_h2.mjs")?, start("over-h3", "ws_h3.py")?, start("over-h3-too", "ws_h3.py")?];
+    let greetings: Value =
+        members.iter().map(|name| ((*name).to_owned(), json!(format!("hello from {name}")))).collect();
+    for member in running {
+        let seen = member.finish()?;
+        ensure!(seen["said"] == greetings && seen["closeCode"] == 1000, "{seen}");
+    }
+    Ok(())
+}
