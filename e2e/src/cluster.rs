@@ -6,6 +6,7 @@
 
 pub mod edge;
 pub mod namespace;
+pub mod node;
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};

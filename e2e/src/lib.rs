@@ -19,6 +19,7 @@ pub mod probe;
 pub mod process;
 pub mod site;
 pub mod trust;
+pub mod tunnels;
 
 pub use client::Reached;
 pub use headrace::Headrace;

@@ -84,6 +84,11 @@ impl Edge {
         })
     }
 
+    /// Waits until a path is answered with a redirect.
+    pub fn wait_until_redirected(&self, path: &str) -> Result<()> {
+        wait_for(&format!("a redirect of {path}"), || Ok((self.get(path)?.0 == 302).then_some(())))
+    }
+
     /// A request by curl over HTTP/1.1 with TLS: status and body.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         crate::client::curl(self, &["--http1.1"], &self.url("https", path))

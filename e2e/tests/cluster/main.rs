@@ -6,4 +6,8 @@
 
 mod applications;
 mod browser;
+mod changes;
+mod faults;
 mod first_route;
+mod hostile;
+mod security;

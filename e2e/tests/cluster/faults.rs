@@ -1,0 +1,207 @@
+//! Things that break under traffic: none of them may break a tunnel, and afterwards a change takes effect as before.
+//!
+//! Each disturbs everybody, so they hold a lock, and `make e2e` runs all tests one after the other.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use headrace_e2e::cluster::edge::GATEWAY;
+use headrace_e2e::cluster::node::{CONTROLLER, DATA_PLANE, process, ready_pods, restarts, script, signal};
+use headrace_e2e::cluster::{self, Edge, SYSTEM_NAMESPACE, get, kubectl, wait_for};
+use headrace_e2e::tunnels::Tunnels;
+
+/// Tunnels that are open while something breaks.
+const TUNNELS: usize = 40;
+
+/// How long there is no controller.
+const ABSENCE: Duration = Duration::from_secs(60);
+
+/// The Deployment and the Lease of the controller.
+const CONTROLLER_NAME: &str = "headrace-controller";
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An edge with tunnels, which must live through whatever comes.
+struct Site {
+    tunnels: Tunnels,
+    edge: Edge,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Site {
+    fn start(namespace: &str) -> Result<Self> {
+        let alone = alone();
+        let edge = Edge::create(namespace)?;
+        let tunnels = Tunnels::open(&edge, &edge.url("wss", "/echo"), TUNNELS)?;
+        Ok(Self { tunnels, edge, _alone: alone })
+    }
+
+    /// A change takes effect: a new path is served.
+    fn change(&self, name: &str) -> Result<()> {
+        self.ask_for_change(name)?;
+        self.edge.wait_until_served(&format!("/bytes/7?{name}"))?;
+        wait_for(&format!("the change {name}"), || {
+            let (status, _) = self.edge.get(&format!("/{name}"))?;
+            Ok((status == 302).then_some(()))
+        })
+    }
+
+    fn ask_for_change(&self, name: &str) -> Result<()> {
+        self.edge.apply(&format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: {name}, namespace: NAMESPACE}}, \
+             spec: {{parentRefs: [{{name: GATEWAY}}], rules: [{{matches: [{{path: {{type: Exact, value: /{name}}}}}], \
+             filters: [{{type: RequestRedirect, requestRedirect: {{path: {{type: ReplaceFullPath, replaceFullPath: /headers}}, \
+             statusCode: 302}}}}]}}]}}}}"
+        ))
+    }
+
+    /// Requests go on being answered, on new connections.
+    fn serves(&self) -> Result<()> {
+        for _ in 0..20 {
+            let (status, body) = self.edge.get("/bytes/7")?;
+            ensure!(status == 200, "{status}: {body}");
+        }
+        Ok(())
+    }
+
+    /// Every tunnel is still there.
+    fn end(self) -> Result<()> {
+        self.tunnels.close()
+    }
+}
+
+fn leader() -> Result<String> {
+    wait_for("a leader", || {
+        let lease = get(SYSTEM_NAMESPACE, "lease", CONTROLLER_NAME)?.context("no Lease")?;
+        let holder = lease["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty());
+        Ok(holder.map(|holder| holder.split('_').next().unwrap_or(holder).to_owned()))
+    })
+}
+
+fn scale(replicas: usize) -> Result<()> {
+    kubectl(&["scale", "deployment", CONTROLLER_NAME, "-n", SYSTEM_NAMESPACE, &format!("--replicas={replicas}")])?;
+    wait_for(&format!("{replicas} controllers"), || {
+        let pods = cluster::list(SYSTEM_NAMESPACE, "pod", CONTROLLER)?;
+        Ok((pods.len() == replicas && ready_pods(CONTROLLER)?.len() == replicas).then_some(()))
+    })
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn the_leader_is_killed() -> Result<()> {
+    let site = Site::start("case-leader")?;
+    site.change("before")?;
+    let first = leader()?;
+    kubectl(&["delete", "pod", &first, "-n", SYSTEM_NAMESPACE, "--grace-period=0", "--force"])?;
+    wait_for("another leader", || Ok((leader()? != first).then_some(())))?;
+    site.change("after")?;
+    site.end()
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn no_controller_runs_and_a_pod_restarts() -> Result<()> {
+    let site = Site::start("case-absence")?;
+    scale(0)?;
+    let pod = ready_pods(DATA_PLANE)?.pop().context("no data-plane pod")?;
+    let before = restarts(&pod)?;
+    // This one's tunnels end with it, so the others are what is looked at: it must serve its last good table again.
+    let survivors = ready_pods(DATA_PLANE)?.len() - 1;
+    signal(process(&pod, "headrace-dataplane")?, "KILL")?;
+    wait_for("the pod to be restarted and ready", || {
+        Ok((restarts(&pod)? > before && ready_pods(DATA_PLANE)?.contains(&pod)).then_some(()))
+    })?;
+    std::thread::sleep(ABSENCE);
+    site.serves()?;
+    scale(2)?;
+    site.change("after")?;
+    let Site { mut tunnels, .. } = site;
+    let (ended, why) = tunnels.ended();
+    ensure!(survivors == 0 || ended < TUNNELS, "all {ended} tunnels ended: {why:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn the_api_server_and_etcd_are_restarted() -> Result<()> {
+    let site = Site::start("case-api-server")?;
+    script("restart-apiserver", &[])?;
+    site.serves()?;
+    site.change("after-api-server")?;
+    script("restart-etcd", &[])?;
+    site.serves()?;
+    site.change("after-etcd")?;
+    site.end()
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn a_kind_is_deleted_and_put_back() -> Result<()> {
+    let site = Site::start("case-kind")?;
+    let kind = "websocketroutes.headrace.dev";
+    let definition = kubectl(&["get", "crd", kind, "-o", "json"])?;
+    let mut definition: serde_json::Value = serde_json::from_str(&definition)?;
+    for field in ["resourceVersion", "uid", "creationTimestamp", "generation", "managedFields"] {
+        definition["metadata"].as_object_mut().context("no metadata")?.remove(field);
+    }
+    definition.as_object_mut().context("no object")?.remove("status");
+    kubectl(&["delete", "crd", kind])?;
+    site.change("without")?;
+    site.serves()?;
+
+    cluster::apply(&definition.to_string())?;
+    kubectl(&["wait", "--for=condition=Established", "crd", kind, "--timeout=60s"])?;
+    wait_for("the kind to be there again", || {
+        site.edge.apply(
+        "{apiVersion: headrace.dev/v1alpha1, kind: WebSocketRoute, metadata: {name: again, namespace: NAMESPACE}, spec: \
+         {parentRefs: [{name: GATEWAY}], rules: [{matches: [{path: {type: PathPrefix, value: /echo}}], \
+         backendRefs: [{name: demo, port: 80}]}]}}",
+    ).map(Some)
+    })?;
+    let parents = "/status/parents/0/conditions";
+    cluster::wait_for_condition(site.edge.namespace.name(), "websocketroute", "again", parents, "Accepted", "True")?;
+    site.end()
+}
+
+/// A stopped process acknowledges nothing: what is new is not said to be programmed until it goes on.
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn a_pod_cannot_acknowledge() -> Result<()> {
+    let site = Site::start("case-stopped")?;
+    let namespace = site.edge.namespace.name().to_owned();
+    let pod = ready_pods(DATA_PLANE)?.pop().context("no data-plane pod")?;
+    let stopped = process(&pod, "headrace-dataplane")?;
+    signal(stopped, "STOP")?;
+    let outcome = while_stopped(&namespace);
+    signal(stopped, "CONT")?;
+    let told = outcome?;
+    ensure!(told.contains(&pod), "the pod {pod} is not named: {told}");
+    cluster::wait_for_condition(&namespace, "gateway", GATEWAY, "/status/conditions", "Programmed", "True")?;
+    Ok(())
+}
+
+fn while_stopped(namespace: &str) -> Result<String> {
+    let listener = r#"[{"op": "add", "path": "/spec/listeners/-", "value":
+        {"name": "late", "protocol": "HTTP", "port": 8090}}]"#;
+    kubectl(&["patch", "gateway", GATEWAY, "-n", namespace, "--type", "json", "-p", listener])?;
+    let told = wait_for("the new listener to be reported on", || {
+        let gateway = get(namespace, "gateway", GATEWAY)?.context("no Gateway")?;
+        let status = gateway["status"]["listeners"].as_array().context("no listeners")?;
+        let late = status.iter().find(|one| one["name"] == "late").context("no such listener")?;
+        let programmed = cluster::condition(late, "/conditions", "Programmed").context("no condition")?;
+        Ok(Some(programmed.clone()))
+    })?;
+    // A while longer: it must not become true by itself.
+    std::thread::sleep(Duration::from_secs(10));
+    let gateway = get(namespace, "gateway", GATEWAY)?.context("no Gateway")?;
+    let status = gateway["status"]["listeners"].as_array().context("no listeners")?;
+    let late = status.iter().find(|one| one["name"] == "late").context("no such listener")?;
+    let programmed = cluster::condition(late, "/conditions", "Programmed").context("no condition")?;
+    ensure!(told["status"] == "False" && programmed["status"] == "False", "{told}, then {programmed}");
+    programmed["message"].as_str().map(str::to_owned).context("no message")
+}

@@ -1,0 +1,146 @@
+//! Who may have the table, which holds private keys: a pod of the data plane, and nobody else.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use headrace_e2e::cluster::node::{CONTROLLER, ready_pods};
+use headrace_e2e::cluster::{SYSTEM_NAMESPACE, apply, get, kubectl, wait_for};
+use tempfile::TempDir;
+
+/// The name in the push server's certificate, and its port.
+const PUSH_NAME: &str = "headrace-controller-push.headrace-system.svc";
+const PUSH_PORT: u16 = 9443;
+
+/// The port of the controller's metrics.
+const ADMIN_PORT: u16 = 9091;
+
+/// The audience that a token must be for.
+const AUDIENCE: &str = "push.headrace.dev";
+
+/// gRPC's codes for who is not known, and who may not.
+const UNAUTHENTICATED: &str = "16";
+const PERMISSION_DENIED: &str = "7";
+
+struct Leader {
+    address: String,
+    directory: TempDir,
+}
+
+impl Leader {
+    fn find() -> Result<Self> {
+        let lease = get(SYSTEM_NAMESPACE, "lease", "headrace-controller")?.context("no Lease")?;
+        let holder = lease["spec"]["holderIdentity"].as_str().context("no holder")?;
+        let pod = ready_pods(CONTROLLER)?.into_iter().find(|pod| holder.starts_with(pod.as_str()));
+        let pod = pod.with_context(|| format!("the holder {holder} is no pod that is ready"))?;
+        let address = kubectl(&["get", "pod", &pod, "-n", SYSTEM_NAMESPACE, "-o", "jsonpath={.status.podIP}"])?;
+        let bundle = get(SYSTEM_NAMESPACE, "configmap", "headrace-push-ca")?.context("no trust bundle")?;
+        let directory = TempDir::with_prefix("headrace-push-")?;
+        std::fs::write(directory.path().join("ca.pem"), bundle["data"]["ca.crt"].as_str().context("no ca.crt")?)?;
+        Ok(Self { address, directory })
+    }
+
+    /// Subscribes with that token, as a gRPC client would, and returns the status that the server gives.
+    fn subscribe(&self, token: Option<&str>) -> Result<String> {
+        // An empty message: five octets of gRPC's framing.
+        let body = self.directory.path().join("body");
+        std::fs::write(&body, [0; 5])?;
+        let mut command = Command::new("curl");
+        command.args([
+            "--silent",
+            "--show-error",
+            "--http2",
+            "--max-time",
+            "5",
+            "--noproxy",
+            "*",
+            "--dump-header",
+            "-",
+        ]);
+        command.arg("--cacert").arg(self.directory.path().join("ca.pem"));
+        command.args(["--resolve", &format!("{PUSH_NAME}:{PUSH_PORT}:{}", self.address)]);
+        command.args(["-H", "content-type: application/grpc", "-H", "te: trailers"]);
+        if let Some(token) = token {
+            command.args(["-H", &format!("authorization: Bearer {token}")]);
+        }
+        command.arg("--data-binary").arg(format!("@{}", body.display())).args(["--output", "/dev/null"]);
+        let output =
+            command.arg(format!("https://{PUSH_NAME}:{PUSH_PORT}/headrace.push.v1.Push/Subscribe")).output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let status =
+            text.lines().find_map(|line| line.strip_prefix("grpc-status: ")).map(|status| status.trim().to_owned());
+        status.with_context(|| format!("no grpc-status: {text}{}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// The streams and connections that were refused, over all reasons.
+    fn refused(&self) -> Result<f64> {
+        let mut stream = TcpStream::connect((self.address.as_str(), ADMIN_PORT))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: metrics\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let refused = text.lines().filter(|line| line.starts_with("headrace_controller_push_refused_total"));
+        Ok(refused.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+    }
+}
+
+fn token(arguments: &[&str]) -> Result<String> {
+    let arguments = [&["create", "token", "-n", SYSTEM_NAMESPACE], arguments].concat();
+    Ok(kubectl(&arguments)?.trim().to_owned())
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn only_pods_of_the_data_plane_may_subscribe() -> Result<()> {
+    let leader = Leader::find()?;
+    let audience = format!("--audience={AUDIENCE}");
+    let cases = [
+        ("no token", None),
+        ("no token at all", Some("not.a.token".to_owned())),
+        ("another audience", Some(token(&["headrace-dataplane", "--audience=another"])?)),
+        ("the API server's audience", Some(token(&["headrace-dataplane"])?)),
+        ("another ServiceAccount", Some(token(&["default", &audience])?)),
+        ("the controller's ServiceAccount", Some(token(&["headrace-controller", &audience])?)),
+        ("bound to no pod", Some(token(&["headrace-dataplane", &audience])?)),
+        ("bound to a pod that is gone", Some(of_a_deleted_pod(&audience)?)),
+    ];
+    for (case, token) in cases {
+        let before = leader.refused()?;
+        let status = leader.subscribe(token.as_deref()).context(case)?;
+        ensure!([UNAUTHENTICATED, PERMISSION_DENIED].contains(&status.as_str()), "{case}: grpc-status {status}");
+        ensure!(leader.refused()? > before, "{case} is not counted");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn clear_text_is_refused_and_counted() -> Result<()> {
+    let leader = Leader::find()?;
+    let before = leader.refused()?;
+    let mut stream = TcpStream::connect((leader.address.as_str(), PUSH_PORT))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")?;
+    let mut answer = Vec::new();
+    // A reset is as good an answer as an alert.
+    let _ = stream.read_to_end(&mut answer);
+    ensure!(!answer.windows(4).any(|window| window == b"\0\0\0\x04"), "HTTP/2 is answered in clear text: {answer:?}");
+    wait_for("the dial to be counted", || Ok((leader.refused()? > before).then_some(())))
+}
+
+fn of_a_deleted_pod(audience: &str) -> Result<String> {
+    apply(&format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: short-lived, namespace: {SYSTEM_NAMESPACE}}}, spec: \
+         {{serviceAccountName: headrace-dataplane, automountServiceAccountToken: false, terminationGracePeriodSeconds: 0, \
+         securityContext: {{runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{type: RuntimeDefault}}}}, \
+         containers: [{{name: demo, image: 'headrace.dev/demo:dev', imagePullPolicy: IfNotPresent, \
+         args: ['--listen', '0.0.0.0:9000'], \
+         securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}}}]}}}}"
+    ))?;
+    let bound = ["headrace-dataplane", audience, "--bound-object-kind=Pod", "--bound-object-name=short-lived"];
+    let token = token(&bound)?;
+    kubectl(&["delete", "pod", "short-lived", "-n", SYSTEM_NAMESPACE, "--grace-period=0", "--force", "--wait=true"])?;
+    Ok(token)
+}
