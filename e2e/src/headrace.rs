@@ -1,12 +1,13 @@
 //! A running `headrace standalone`: how it is started, and what it tells from outside.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use crate::probe::get;
+use crate::probe::{get, metric};
 use crate::{Process, port};
 
 /// The guard of the start: far above what a debug build takes on a busy machine.
@@ -17,16 +18,16 @@ pub struct Headrace {
     /// The process, whose standard output has the access log.
     pub process: Process,
     directory: PathBuf,
-    admin: u16,
+    admin: SocketAddr,
 }
 
 impl Headrace {
     /// Starts it in a directory, on the manifests of another, and waits until it serves.
     pub fn start(directory: &Path, manifests: &Path) -> Result<Self> {
-        let admin = port::free()?;
+        let admin = port::on_loopback(port::free()?);
         let mut command = Command::new(Self::binary()?);
         command.current_dir(directory).arg("standalone").arg("-f").arg(manifests);
-        command.args(["--admin", &format!("127.0.0.1:{admin}"), "--access-log", "stdout"]);
+        command.args(["--admin", &admin.to_string(), "--access-log", "stdout"]);
         let mut process = Process::start("headrace", &mut command, directory)?;
         process.wait_until(START_TIMEOUT, |_| (get(admin, "/readyz").ok()?.0 == 200).then_some(()))?;
         Ok(Self { process, directory: directory.to_owned(), admin })
@@ -69,20 +70,6 @@ impl Headrace {
         let passes = |_: &Process| metric(admin, name, labels).is_ok_and(&test).then_some(());
         self.process.wait_until(START_TIMEOUT, passes).with_context(|| format!("{name} is never as expected"))
     }
-}
-
-fn metric(admin: u16, name: &str, labels: &[&str]) -> Result<f64> {
-    let (status, text) = get(admin, "/metrics")?;
-    ensure!(status == 200, "/metrics answers {status}");
-    let mut sum = 0.0;
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let Some((series, value)) = line.rsplit_once(' ') else { continue };
-        let (series_name, series_labels) = series.split_once('{').unwrap_or((series, ""));
-        if series_name == name && labels.iter().all(|label| series_labels.contains(label)) {
-            sum += value.parse::<f64>().with_context(|| format!("not a metric: {line}"))?;
-        }
-    }
-    Ok(sum)
 }
 
 /// A binary of this workspace: what the variable names, or what lies where the test itself was built.

@@ -1,7 +1,7 @@
 //! Ports that are free now.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Mutex;
 
 use anyhow::{Result, bail};
@@ -24,4 +24,9 @@ pub fn free() -> Result<u16> {
         }
     }
     bail!("no port is free on both TCP and UDP")
+}
+
+/// A port of this machine, on loopback.
+pub fn on_loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::{SinkExt as _, StreamExt as _};
-use headrace_e2e::{Headrace, Site, client, manifest, probe};
+use headrace_e2e::{Headrace, Site, client, manifest, port, probe};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -43,10 +43,13 @@ async fn a_change_takes_hold_and_drops_no_tunnel() -> Result<()> {
     echo(&mut tunnel, "before").await?;
 
     let file = site.manifests().join("added.yaml");
-    assert_eq!(probe::get(site.http, "/added")?.0, 404);
+    assert_eq!(probe::get(port::on_loopback(site.http), "/added")?.0, 404);
     std::fs::write(&file, ADDED)?;
     until_status(&mut site, "/added", 200)?;
-    ensure!(probe::get(site.http, "/added")?.1.contains("\"/headers\""), "the path was not rewritten");
+    ensure!(
+        probe::get(port::on_loopback(site.http), "/added")?.1.contains("\"/headers\""),
+        "the path was not rewritten"
+    );
     echo(&mut tunnel, "with the route").await?;
 
     // A field that cannot be read: the object is named with file, line and field, and its last good version serves on,
@@ -57,7 +60,13 @@ async fn a_change_takes_hold_and_drops_no_tunnel() -> Result<()> {
         let parts = ["added.yaml:18", "headrace-demo/added", "spec.rules[0].backendRefs[0].port"];
         said.lines().any(|line| parts.iter().all(|part| line.contains(part))).then_some(())
     })?;
-    assert_eq!((probe::get(site.http, "/headers")?.0, probe::get(site.http, "/added")?.0), (200, 200));
+    assert_eq!(
+        (
+            probe::get(port::on_loopback(site.http), "/headers")?.0,
+            probe::get(port::on_loopback(site.http), "/added")?.0
+        ),
+        (200, 200)
+    );
     echo(&mut tunnel, "with a bad object").await?;
 
     std::fs::remove_file(&file)?;
@@ -73,7 +82,7 @@ async fn sigterm_lets_finish_what_is_under_way() -> Result<()> {
     let mut tunnel = open(&site).await?;
     echo(&mut tunnel, "before").await?;
     let port = site.http;
-    let slow = tokio::task::spawn_blocking(move || probe::get(port, "/slow?ms=3000"));
+    let slow = tokio::task::spawn_blocking(move || probe::get(port::on_loopback(port), "/slow?ms=3000"));
     // The request must be on its way before the signal is: the tunnel has one connection to the backend, it has another.
     site.headrace.wait_for_metric("headrace_dataplane_upstream_connects_total", &[], |connects| connects >= 2.0)?;
     assert_eq!(site.headrace.metric("headrace_dataplane_tunnels_open", &[])?, 1.0);
@@ -81,7 +90,10 @@ async fn sigterm_lets_finish_what_is_under_way() -> Result<()> {
     site.headrace.process.signal("TERM")?;
     assert_eq!(slow.await??.0, 200);
     echo(&mut tunnel, "while it drains").await?;
-    ensure!(probe::get(site.http, "/headers").is_err(), "a new connection is served during the drain");
+    ensure!(
+        probe::get(port::on_loopback(site.http), "/headers").is_err(),
+        "a new connection is served during the drain"
+    );
     tunnel.close(None).await?;
     while let Some(Ok(_)) = tokio::time::timeout(GUARD, tunnel.next()).await? {}
     drop(tunnel);
@@ -118,6 +130,9 @@ async fn echo(tunnel: &mut Tunnel, text: &str) -> Result<()> {
 
 fn until_status(site: &mut Site, path: &str, status: u16) -> Result<()> {
     let port = site.http;
-    let looked = site.headrace.process.wait_until(GUARD, |_| (probe::get(port, path).ok()?.0 == status).then_some(()));
+    let looked = site
+        .headrace
+        .process
+        .wait_until(GUARD, |_| (probe::get(port::on_loopback(port), path).ok()?.0 == status).then_some(()));
     looked.with_context(|| format!("{path} does not answer {status}"))
 }

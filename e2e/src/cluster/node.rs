@@ -2,13 +2,14 @@
 //!
 //! Only where the cluster is our own (`e2e/cluster`), whose processes are this machine's.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::{SYSTEM_NAMESPACE, kubectl, list};
+use super::{SYSTEM_NAMESPACE, get, kubectl, list, wait_for};
 use crate::manifest;
 
 /// The labels of the data plane's pods.
@@ -41,6 +42,25 @@ fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
     let ready = |one: &Value| one["type"] == "Ready" && one["status"] == "True";
     pod["metadata"]["deletionTimestamp"].is_null() && conditions.is_some_and(|all| all.iter().any(ready))
+}
+
+/// Where a pod's metrics and health are.
+pub fn admin(pod: &str) -> Result<SocketAddr> {
+    let object = kubectl(&["get", "pod", pod, "-n", SYSTEM_NAMESPACE, "-o", "json"])?;
+    let object: Value = serde_json::from_str(&object)?;
+    let address: IpAddr = object["status"]["podIP"].as_str().context("no address")?.parse()?;
+    let ports = object["spec"]["containers"][0]["ports"].as_array().context("no ports")?;
+    let port = ports.iter().find(|port| port["name"] == "admin").context("no port is called admin")?;
+    Ok(SocketAddr::new(address, port["containerPort"].as_u64().context("no port")?.try_into()?))
+}
+
+/// The pod that holds the controllers' Lease.
+pub fn leader() -> Result<String> {
+    wait_for("a leader", || {
+        let lease = get(SYSTEM_NAMESPACE, "lease", "headrace-controller")?.context("no Lease")?;
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        Ok(ready_pods(CONTROLLER)?.into_iter().find(|pod| holder.starts_with(pod.as_str())))
+    })
 }
 
 /// How often the containers of a pod were restarted.

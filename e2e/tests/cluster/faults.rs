@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use headrace_e2e::cluster::edge::GATEWAY;
-use headrace_e2e::cluster::node::{CONTROLLER, DATA_PLANE, process, ready_pods, restarts, script, signal};
+use headrace_e2e::cluster::node::{CONTROLLER, DATA_PLANE, leader, process, ready_pods, restarts, script, signal};
 use headrace_e2e::cluster::{self, Edge, SYSTEM_NAMESPACE, get, kubectl, wait_for};
 use headrace_e2e::tunnels::Tunnels;
 
@@ -17,7 +17,7 @@ const TUNNELS: usize = 40;
 /// How long there is no controller.
 const ABSENCE: Duration = Duration::from_secs(60);
 
-/// The Deployment and the Lease of the controller.
+/// The Deployment of the controller.
 const CONTROLLER_NAME: &str = "headrace-controller";
 
 static ALONE: Mutex<()> = Mutex::new(());
@@ -73,14 +73,6 @@ impl Site {
     fn end(self) -> Result<()> {
         self.tunnels.close()
     }
-}
-
-fn leader() -> Result<String> {
-    wait_for("a leader", || {
-        let lease = get(SYSTEM_NAMESPACE, "lease", CONTROLLER_NAME)?.context("no Lease")?;
-        let holder = lease["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty());
-        Ok(holder.map(|holder| holder.split('_').next().unwrap_or(holder).to_owned()))
-    })
 }
 
 fn scale(replicas: usize) -> Result<()> {

@@ -5,9 +5,11 @@
 //! by themselves.
 
 mod applications;
+mod audit;
 mod browser;
 mod changes;
 mod faults;
 mod first_route;
 mod hostile;
+mod metrics;
 mod security;

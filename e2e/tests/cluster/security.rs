@@ -1,21 +1,18 @@
 //! Who may have the table, which holds private keys: a pod of the data plane, and nobody else.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use headrace_e2e::cluster::node::{CONTROLLER, ready_pods};
-use headrace_e2e::cluster::{SYSTEM_NAMESPACE, apply, get, kubectl, wait_for};
+use headrace_e2e::cluster::{SYSTEM_NAMESPACE, apply, get, kubectl, node, wait_for};
+use headrace_e2e::probe::metric;
 use tempfile::TempDir;
 
 /// The name in the push server's certificate, and its port.
 const PUSH_NAME: &str = "headrace-controller-push.headrace-system.svc";
 const PUSH_PORT: u16 = 9443;
-
-/// The port of the controller's metrics.
-const ADMIN_PORT: u16 = 9091;
 
 /// The audience that a token must be for.
 const AUDIENCE: &str = "push.headrace.dev";
@@ -25,21 +22,17 @@ const UNAUTHENTICATED: &str = "16";
 const PERMISSION_DENIED: &str = "7";
 
 struct Leader {
-    address: String,
+    admin: SocketAddr,
     directory: TempDir,
 }
 
 impl Leader {
     fn find() -> Result<Self> {
-        let lease = get(SYSTEM_NAMESPACE, "lease", "headrace-controller")?.context("no Lease")?;
-        let holder = lease["spec"]["holderIdentity"].as_str().context("no holder")?;
-        let pod = ready_pods(CONTROLLER)?.into_iter().find(|pod| holder.starts_with(pod.as_str()));
-        let pod = pod.with_context(|| format!("the holder {holder} is no pod that is ready"))?;
-        let address = kubectl(&["get", "pod", &pod, "-n", SYSTEM_NAMESPACE, "-o", "jsonpath={.status.podIP}"])?;
+        let admin = node::admin(&node::leader()?)?;
         let bundle = get(SYSTEM_NAMESPACE, "configmap", "headrace-push-ca")?.context("no trust bundle")?;
         let directory = TempDir::with_prefix("headrace-push-")?;
         std::fs::write(directory.path().join("ca.pem"), bundle["data"]["ca.crt"].as_str().context("no ca.crt")?)?;
-        Ok(Self { address, directory })
+        Ok(Self { admin, directory })
     }
 
     /// Subscribes with that token, as a gRPC client would, and returns the status that the server gives.
@@ -60,7 +53,7 @@ impl Leader {
             "-",
         ]);
         command.arg("--cacert").arg(self.directory.path().join("ca.pem"));
-        command.args(["--resolve", &format!("{PUSH_NAME}:{PUSH_PORT}:{}", self.address)]);
+        command.args(["--resolve", &format!("{PUSH_NAME}:{PUSH_PORT}:{}", self.admin.ip())]);
         command.args(["-H", "content-type: application/grpc", "-H", "te: trailers"]);
         if let Some(token) = token {
             command.args(["-H", &format!("authorization: Bearer {token}")]);
@@ -74,15 +67,12 @@ impl Leader {
         status.with_context(|| format!("no grpc-status: {text}{}", String::from_utf8_lossy(&output.stderr)))
     }
 
-    /// The streams and connections that were refused, over all reasons.
+    /// The streams that were refused and the connections that came to nothing, over all reasons.
     fn refused(&self) -> Result<f64> {
-        let mut stream = TcpStream::connect((self.address.as_str(), ADMIN_PORT))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: metrics\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let refused = text.lines().filter(|line| line.starts_with("headrace_controller_push_refused_total"));
-        Ok(refused.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+        let streams = metric(self.admin, "headrace_controller_push_streams_refused_total", &[])?;
+        let connections = "headrace_controller_push_connections_total";
+        let began = metric(self.admin, connections, &["result=\"accepted\""])?;
+        Ok(streams + metric(self.admin, connections, &[])? - began)
     }
 }
 
@@ -120,7 +110,7 @@ fn only_pods_of_the_data_plane_may_subscribe() -> Result<()> {
 fn clear_text_is_refused_and_counted() -> Result<()> {
     let leader = Leader::find()?;
     let before = leader.refused()?;
-    let mut stream = TcpStream::connect((leader.address.as_str(), PUSH_PORT))?;
+    let mut stream = TcpStream::connect((leader.admin.ip(), PUSH_PORT))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")?;
     let mut answer = Vec::new();
