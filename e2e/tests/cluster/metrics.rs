@@ -33,7 +33,7 @@ fn figures_tell_of_what_is_there() -> Result<()> {
     let tunnels = Tunnels::open(&edge, &edge.url("wss", "/echo"), 10)?;
     let mut open = 0.0;
     for pod in ready_pods(DATA_PLANE)? {
-        open += metric(admin(&pod)?, "headrace_tunnels_open", &[])?;
+        open += metric(admin(&pod)?, "headrace_dataplane_tunnels_open", &[])?;
     }
     ensure!(open >= 10.0, "{open} tunnels are counted");
     let leader = admin(&leader()?)?;

@@ -39,16 +39,17 @@ fn ten_thousand_routes() -> Result<()> {
     kubectl(&["scale", "deployment", "headrace-dataplane", "-n", SYSTEM_NAMESPACE, &format!("--replicas={PODS}")])?;
     wait_for("five pods", || Ok((ready_pods(DATA_PLANE)?.len() == PODS).then_some(())))?;
     let at_rest = Figures::of_leader()?;
-    println!("before: {at_rest}");
+    eprintln!("before: {at_rest}");
 
     let started = Instant::now();
     in_batches(SERVICES, |index| service(edge.namespace.name(), index))?;
+    in_batches(SERVICES, |index| slice(edge.namespace.name(), index, 0))?;
     in_batches(routes(), |index| route(edge.namespace.name(), index, "first"))?;
-    println!("{} routes over {SERVICES} Services applied in {:.0} s", routes(), started.elapsed().as_secs_f64());
+    eprintln!("{} routes over {SERVICES} Services applied in {:.0} s", routes(), started.elapsed().as_secs_f64());
     settle()?;
     let full = Figures::of_leader()?;
-    println!("after: {full}");
-    println!(
+    eprintln!("after: {full}");
+    eprintln!(
         "status writes for {} routes: {}; bytes pushed to a pod: {:.0}",
         routes(),
         full.status_writes - at_rest.status_writes,
@@ -73,7 +74,7 @@ fn ten_thousand_routes() -> Result<()> {
     }
     report("one route changed, until five pods have acknowledged", &times);
     let most = pushed.iter().copied().fold(0.0, f64::max);
-    println!("bytes pushed to a pod for one route: {most:.0} at most");
+    eprintln!("bytes pushed to a pod for one route: {most:.0} at most");
     ensure!(most <= MAX_PUSHED_OCTETS, "{most} bytes for one route");
 
     let before = Figures::of_leader()?;
@@ -81,12 +82,12 @@ fn ten_thousand_routes() -> Result<()> {
     settle()?;
     let after = Figures::of_leader()?;
     let endpoint = (after.pushed - before.pushed) / PODS as f64;
-    println!(
+    eprintln!(
         "bytes pushed to a pod for one endpoint: {endpoint:.0}; status writes for it: {}",
         after.status_writes - before.status_writes
     );
     ensure!(endpoint > 0.0 && endpoint <= MAX_PUSHED_OCTETS, "{endpoint} bytes for one endpoint");
-    println!("at the end: {}", Figures::of_leader()?);
+    eprintln!("at the end: {}", Figures::of_leader()?);
 
     kubectl(&["scale", "deployment", "headrace-dataplane", "-n", SYSTEM_NAMESPACE, "--replicas=2"])?;
     Ok(())
@@ -115,11 +116,10 @@ fn in_batches(count: usize, one: impl Fn(usize) -> serde_json::Value) -> Result<
 }
 
 fn service(namespace: &str, index: usize) -> serde_json::Value {
-    let service = json!({
+    json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": format!("s-{index}"), "namespace": namespace },
         "spec": { "ports": [{ "name": "http", "port": 80 }] },
-    });
-    json!({ "apiVersion": "v1", "kind": "List", "items": [service, slice(namespace, index, 0)] })
+    })
 }
 
 fn slice(namespace: &str, index: usize, salt: usize) -> serde_json::Value {
@@ -167,7 +167,7 @@ fn report(what: &str, times: &[(Duration, Duration)]) {
         times.sort_unstable();
         let median = times[times.len() / 2];
         let most = times[times.len() - 1];
-        println!("{what}, {from}: median {median} ms, most {most} ms of {}", times.len());
+        eprintln!("{what}, {from}: median {median} ms, most {most} ms of {}", times.len());
     }
 }
 
