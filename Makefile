@@ -3,10 +3,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check tools fmt sources lint alone docs crds-check layers deny audit bench microbench malformed fuzz crds golden clean
+.PHONY: help run test check tools fmt sources lint alone docs crds-check layers deny audit bench microbench malformed fuzz crds chart chart-check golden image cluster cluster-down e2e scale conformance clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build the demo and serve it on https://localhost:8443 (ARGS: more for `headrace standalone`)
 	@exec scripts/run $(ARGS)
@@ -74,10 +74,41 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS (60)
 crds: ## write crds/yaml from the Rust types
 	cargo run --quiet -p headrace-crds --bin crdgen
 
+chart: ## write what is generated in charts/headrace, and manifests/install.yaml
+	scripts/chart
+
+chart-check: ## lint and render the Helm chart, and refuse what is out of date in it (builds Helm with Go where there is none)
+	scripts/check-chart
+
 golden: ## rewrite the expected output of tests from what the code does now; read the diff
 	UPDATE_GOLDEN=1 cargo test --quiet -p headrace-compile --test golden
 	UPDATE_GOLDEN=1 cargo test --quiet -p headrace-dataplane --lib metrics
 	UPDATE_GOLDEN=1 cargo test --quiet -p headrace --bin headrace manifest
+
+image: ## build the images: archives in target/image, made without a container engine
+	scripts/setup image
+	scripts/image
+
+cluster: ## build Kubernetes and bring up a node of it on this machine (root; see docs/development-cluster.md)
+	scripts/setup cluster
+	e2e/cluster/build node helm conformance
+	e2e/cluster/up
+	@echo 'e2e/cluster/run kubectl get pods -A, or: eval "$$(e2e/cluster/environment)"'
+
+cluster-down: ## remove the node and all that it left
+	e2e/cluster/down
+
+e2e: ## black-box tests on a real cluster (E2E_CLUSTER=own, kind or current; KEEP=1 leaves it; ARGS: names of cases)
+	[ "$${E2E_CLUSTER:-own}" != own ] || scripts/setup cluster
+	scripts/e2e $(ARGS)
+
+scale: ## 10,000 routes on a real cluster, and what a change of one then costs
+	[ "$${E2E_CLUSTER:-own}" != own ] || scripts/setup cluster
+	E2E_TEST=scale scripts/e2e --nocapture
+
+conformance: ## the Gateway API's conformance suite, and its report in docs/conformance (RUN=TestName for one test)
+	[ "$${E2E_CLUSTER:-own}" != own ] || scripts/setup cluster
+	RUN="$(RUN)" scripts/conformance $(ARGS)
 
 clean: ## remove what was built; the development CA in .headrace stays, since browsers may trust it
 	cargo clean

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{bench, check, connect, standalone};
+use crate::{bench, check, connect, standalone, status};
 
 /// Something was not accepted, or did not work.
 pub(crate) const EXIT_FAILURE: u8 = 1;
@@ -26,8 +26,10 @@ pub(crate) struct Args {
 enum Command {
     /// Serve manifests on this machine, without a cluster
     Standalone(standalone::StandaloneArgs),
-    /// Judge manifests as a cluster would, without serving them
+    /// Judge manifests, or the objects of a cluster, without serving them
     Check(check::CheckArgs),
+    /// Say how an installation in a cluster is: pods, what each serves, Gateways, tunnels
+    Status(status::StatusArgs),
     /// Talk over a WebSocket: lines in, messages out
     Connect(connect::ConnectArgs),
     /// Put load on a proxy and measure what it costs
@@ -60,6 +62,7 @@ impl Args {
         match self.command {
             Command::Standalone(args) => standalone::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Status(args) => status::run(&args),
             Command::Connect(args) => connect::run(&args),
             Command::Bench(args) => bench::run(&args),
         }

@@ -13,12 +13,15 @@ mod args;
 mod bench;
 mod check;
 mod client;
+mod cluster;
 mod connect;
 mod development_ca;
 mod manifest;
 mod output;
 mod report;
 mod standalone;
+mod status;
+mod table;
 mod world;
 
 use std::process::ExitCode;

@@ -97,6 +97,26 @@ impl Report {
         Report { accepted, remarks, conditions }
     }
 
+    /// Says that objects of a kind are not known, so that what depends on them is judged as if there were none.
+    pub(crate) fn remark_on_kind(&mut self, kind: Kind, why: &str, is_harmless: bool) {
+        let severity = if is_harmless { Severity::Info } else { Severity::Error };
+        let message = format!("{} {why}", kind.label());
+        let text = if is_harmless { format!("{}: {message}", severity.label()) } else { message.clone() };
+        self.add(Remark { severity, file: None, line: None, object: None, field: None, message, text });
+    }
+
+    /// Says that an object cannot be understood.
+    pub(crate) fn remark_on_object(&mut self, message: &str) {
+        let (message, text) = (message.to_owned(), message.to_owned());
+        let severity = Severity::Error;
+        self.add(Remark { severity, file: None, line: None, object: None, field: None, message, text });
+    }
+
+    fn add(&mut self, remark: Remark) {
+        self.accepted &= remark.is_no_error();
+        self.remarks.push(remark);
+    }
+
     /// Takes back what was promised for ports that could not be bound.
     pub(crate) fn mark_unbound(&mut self, table: &wire::Table, ports: &BTreeSet<u16>) {
         for listener in table.listeners.iter().filter(|listener| ports.contains(&listener.port)) {

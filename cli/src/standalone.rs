@@ -30,7 +30,7 @@ const BIND_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Serves until a signal comes.
 pub(crate) fn run(args: &StandaloneArgs) -> anyhow::Result<ExitCode> {
     if args.check {
-        return check::check(&args.manifests, crate::args::Format::Text);
+        return check::check(&args.manifests.filename, crate::args::Format::Text);
     }
     start_log();
     let output = args.output();

@@ -30,6 +30,13 @@ pub(crate) struct Prepared {
     pub(crate) left_empty: Vec<(ObjectRef, DevelopmentCaError)>,
 }
 
+impl Prepared {
+    /// A World in which nothing is made up.
+    pub(crate) fn as_it_is(world: World) -> Self {
+        Prepared { world, filled_in: Vec::new(), left_empty: Vec::new() }
+    }
+}
+
 /// A Secret without a certificate, and the one that it got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FilledIn {
@@ -94,17 +101,23 @@ fn wanted_certificates(world: &World) -> BTreeMap<Key, BTreeSet<String>> {
         let class = world.gateway_classes.get(&Key::new("", class));
         class.is_some_and(|class| class.spec.controller_name == options().controller_name)
     };
-    for (gateway, object) in world.gateways.iter().filter(|(_, object)| is_ours(&object.spec.gateway_class_name)) {
+    let gateways = world.gateways.iter().filter(|(_, object)| is_ours(&object.spec.gateway_class_name));
+    for (gateway, object) in gateways {
         for listener in object.spec.listeners.iter().filter(|listener| listener.protocol == "HTTPS") {
             let references = listener.tls.iter().flat_map(|tls| tls.certificate_refs.iter().flatten());
             for reference in references {
-                let is_core = reference.group.as_deref().unwrap_or_default().is_empty();
-                if !is_core || reference.kind.as_deref().unwrap_or("Secret") != "Secret" {
-                    continue;
-                }
-                let namespace = reference.namespace.as_ref().unwrap_or(&gateway.namespace);
-                let hostnames = wanted.entry(Key::new(&**namespace, &*reference.name)).or_default();
-                hostnames.extend(listener.hostname.clone().filter(|hostname| !hostname.is_empty()));
+                let reference = (&reference.group, &reference.kind, &reference.namespace, &*reference.name);
+                want(&mut wanted, &gateway.namespace, reference, listener.hostname.as_ref());
+            }
+        }
+    }
+    // Of sets of all Gateways, ours or not: those of others are never served.
+    for (set, object) in &world.listener_sets {
+        for listener in object.spec.listeners.iter().filter(|listener| listener.protocol == "HTTPS") {
+            let references = listener.tls.iter().flat_map(|tls| tls.certificate_refs.iter().flatten());
+            for reference in references {
+                let reference = (&reference.group, &reference.kind, &reference.namespace, &*reference.name);
+                want(&mut wanted, &set.namespace, reference, listener.hostname.as_ref());
             }
         }
     }
@@ -118,6 +131,22 @@ fn wanted_certificates(world: &World) -> BTreeMap<Key, BTreeSet<String>> {
         }
     }
     wanted
+}
+
+/// Group, kind, namespace and name, as a listener refers to a Secret.
+type CertificateRef<'a> = (&'a Option<String>, &'a Option<String>, &'a Option<String>, &'a str);
+
+fn want(
+    wanted: &mut BTreeMap<Key, BTreeSet<String>>,
+    own_namespace: &str,
+    (group, kind, namespace, name): CertificateRef<'_>,
+    hostname: Option<&String>,
+) {
+    if !group.as_deref().unwrap_or_default().is_empty() || kind.as_deref().unwrap_or("Secret") != "Secret" {
+        return;
+    }
+    let hostnames = wanted.entry(Key::new(namespace.as_deref().unwrap_or(own_namespace), name)).or_default();
+    hostnames.extend(hostname.filter(|hostname| !hostname.is_empty()).cloned());
 }
 
 fn lacks_certificate(secret: &Secret) -> bool {
@@ -170,6 +199,13 @@ spec:
   gatewayClassName: theirs
   listeners: [{name: a, port: 1, protocol: HTTPS, tls: {certificateRefs: [{name: theirs}]}}]
 ---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ListenerSet
+metadata: {name: more, namespace: y}
+spec:
+  parentRef: {name: a, namespace: x}
+  listeners: [{name: a, port: 1, protocol: HTTPS, hostname: set.test, tls: {certificateRefs: [{name: of-set}]}}]
+---
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {name: i, namespace: x}
@@ -204,7 +240,7 @@ stringData: {tls.crt: "", tls.key: "", other: kept}
             .iter()
             .map(|filled_in| format!("{} {}", filled_in.secret.key(), filled_in.hostnames.join(" ")))
             .collect();
-        assert_eq!(filled_in, ["x/ingress i.test", "x/shared a.test b.test", "y/far "]);
+        assert_eq!(filled_in, ["x/ingress i.test", "x/shared a.test b.test", "y/far ", "y/of-set set.test"]);
         let far = &prepared.world.secrets[&Key::new("y", "far")];
         assert_eq!(far.data.as_ref().unwrap()["other"].0, b"kept");
         assert!(!lacks_certificate(far));

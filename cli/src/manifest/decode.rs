@@ -15,8 +15,8 @@ use super::schema;
 
 /// Kinds that belong into many a manifest directory and that nothing here reads.
 const IGNORED: &[(&str, &[&str])] = &[
-    ("", &["ConfigMap", "Endpoints", "Event", "LimitRange", "PersistentVolume", "PersistentVolumeClaim", "Pod"]),
-    ("", &["PodTemplate", "ReplicationController", "ResourceQuota", "ServiceAccount", "Node"]),
+    ("", &["Endpoints", "Event", "LimitRange", "PersistentVolume", "PersistentVolumeClaim", "Pod"]),
+    ("", &["PodTemplate", "ReplicationController", "ResourceQuota", "ServiceAccount"]),
     ("admissionregistration.k8s.io", &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]),
     ("admissionregistration.k8s.io", &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]),
     ("apiextensions.k8s.io", &["CustomResourceDefinition"]),
@@ -241,13 +241,18 @@ pub(super) fn to_value(object: &Object) -> Value {
     match object {
         Object::GatewayClass(object) => write(&**object),
         Object::Gateway(object) => write(&**object),
+        Object::ListenerSet(object) => write(&**object),
+        Object::GatewayParameters(object) => write(&**object),
         Object::HttpRoute(object) => write(&**object),
         Object::WebSocketRoute(object) => write(&**object),
         Object::Ingress(object) => write(&**object),
         Object::IngressClass(object) => write(&**object),
         Object::Service(object) => write(&**object),
         Object::EndpointSlice(object) => write(&**object),
+        Object::BackendTlsPolicy(object) => write(&**object),
         Object::Secret(object) => write(&**object),
+        Object::ConfigMap(object) => write(&**object),
+        Object::Node(object) => write(&**object),
         Object::Namespace(object) => write(&**object),
         Object::ReferenceGrant(object) => write(&**object),
     }

@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use headrace_compile::Kind;
-use headrace_crds::WebSocketRoute;
+use headrace_crds::{GatewayParameters, WebSocketRoute};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 use regex::Regex;
 use serde_json::Value;
@@ -35,11 +36,10 @@ pub(super) fn violations(kind: Kind, object: &mut Value) -> Vec<(FieldPath, Stri
 
 fn schema_of(kind: Kind) -> Option<&'static Schema> {
     static WEBSOCKET_ROUTE: OnceLock<Schema> = OnceLock::new();
+    static GATEWAY_PARAMETERS: OnceLock<Schema> = OnceLock::new();
     match kind {
-        Kind::WebSocketRoute => Some(WEBSOCKET_ROUTE.get_or_init(|| {
-            let crd = serde_json::to_value(WebSocketRoute::crd()).expect("a CRD is a tree of maps with string keys");
-            Schema::new(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
-        })),
+        Kind::WebSocketRoute => Some(WEBSOCKET_ROUTE.get_or_init(|| Schema::of(&WebSocketRoute::crd()))),
+        Kind::GatewayParameters => Some(GATEWAY_PARAMETERS.get_or_init(|| Schema::of(&GatewayParameters::crd()))),
         _ => None,
     }
 }
@@ -91,6 +91,12 @@ enum ListType {
 }
 
 impl Schema {
+    /// Of the one version that there is.
+    fn of(crd: &CustomResourceDefinition) -> Schema {
+        let crd = serde_json::to_value(crd).expect("a CRD is a tree of maps with string keys");
+        Schema::new(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+    }
+
     fn new(schema: &Value) -> Schema {
         let texts = |value: &Value| -> Vec<String> {
             value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
