@@ -2,10 +2,10 @@
 //!
 //! Owns how objects are fetched, and what is said when some cannot be. It must not know what is made of them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use headrace_compile::{Key, Kind, Object, World};
+use headrace_compile::{Key, Kind, Object, Options, Reference, References, World};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Client, Config};
@@ -84,15 +84,14 @@ impl Cluster {
         let mut read =
             Read { world: World::default(), missing: Vec::new(), strange: Vec::new(), gateway_api_version: None };
         self.client.apiserver_version().await.with_context(|| format!("{} cannot be reached", self.name))?;
-        for kind in Kind::ALL.iter().copied().filter(|kind| !matches!(kind, Kind::Secret | Kind::ConfigMap)) {
+        for kind in Kind::ALL.iter().copied().filter(|kind| !Reference::is_kind(*kind)) {
             if let Err(missing) = self.list(kind, &mut read).await {
                 read.missing.push((kind, missing));
             }
         }
         read.gateway_api_version = self.gateway_api_version().await;
-        let references = headrace_compile::references(&read.world);
-        self.fetch(Kind::Secret, &references.secrets, &mut read).await;
-        self.fetch(Kind::ConfigMap, &references.config_maps, &mut read).await;
+        let references = headrace_compile::references(&read.world, &Options::default());
+        self.fetch(&references, &mut read).await;
         Ok(read)
     }
 
@@ -117,17 +116,17 @@ impl Cluster {
         Err(Missing::Refused(format!("there are more than {} objects", PAGE as usize * MAX_PAGES)))
     }
 
-    async fn fetch(&self, kind: Kind, keys: &BTreeSet<Key>, read: &mut Read) {
-        let mut refused = None;
-        for key in keys {
-            let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource(kind));
+    async fn fetch(&self, references: &References, read: &mut Read) {
+        let mut refused = BTreeMap::new();
+        for Reference { kind, key } in references {
+            let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource(*kind));
             match api.get_opt(&key.name).await {
-                Ok(Some(object)) => insert(kind, object, read),
+                Ok(Some(object)) => insert(*kind, object, read),
                 Ok(None) => {}
-                Err(error) => refused = Some(missing(error)),
+                Err(error) => drop(refused.insert(*kind, missing(error))),
             }
         }
-        read.missing.extend(refused.map(|missing| (kind, missing)));
+        read.missing.extend(refused);
     }
 }
 

@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headrace_compile::{Compiled, Options, PortOwner, Ports, World, compile};
+use headrace_compile::{Compiled, Options, PortOwner, Ports, References, World, compile, references};
 use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::generation::Generation;
 use crate::metrics::{Gauges, Label, Metrics};
 use crate::publish::acknowledgements::Refusals;
-use crate::watch::{Ours, References, Snapshot, Store, references};
+use crate::watch::{Snapshot, Store};
 use debounce::Debounce;
 use refusal::History;
 
@@ -109,7 +109,6 @@ impl EngineMetrics {
 pub struct Engine {
     store: Arc<Store>,
     options: Options,
-    ours: Ours,
     refusals: watch::Receiver<Arc<Refusals>>,
     references: watch::Sender<Arc<References>>,
     generations: watch::Sender<Option<Arc<Generation>>>,
@@ -128,14 +127,10 @@ impl Engine {
         references: watch::Sender<Arc<References>>,
         metrics: EngineMetrics,
     ) -> Self {
-        let ours = Ours {
-            controller_name: options.controller_name.clone(),
-            ingress_controller_name: options.ingress_controller_name.clone(),
-        };
         Engine {
             store,
             options,
-            ours,
+           
             refusals,
             references,
             generations: watch::Sender::new(None),
@@ -182,7 +177,7 @@ impl Engine {
                 debounce.put_off();
                 continue;
             }
-            let referred = references(&snapshot.world, &self.ours);
+            let referred = references(&snapshot.world, &self.options);
             let unresolved = self.store.unresolved(&referred);
             self.references.send_if_modified(|before| {
                 let is_new = **before != referred;
@@ -240,7 +235,7 @@ impl Engine {
     }
 }
 
-/// Compiles where it does not hold up anybody. `None` if the compiler panicked: a fault of ours, told by the panic itself,
+/// Compiles where it does not hold up anybody. `None` if the compiler panicked: a fault of told by the panic itself,
 /// and better survived with the last table than not.
 async fn compile_aside(world: Arc<World>, options: Options) -> Option<(Compiled, Arc<World>)> {
     let task = tokio::task::spawn_blocking(move || (compile(&world, &options), world));

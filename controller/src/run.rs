@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use headrace_compile::{Key, Options};
+use headrace_compile::{Key, Options, References};
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
@@ -28,7 +28,7 @@ use crate::metrics::api::ApiMetrics;
 use crate::publish::{Boundary, Bounds, Publish, Settings};
 use crate::service::{self, ServiceMetrics};
 use crate::status::{self, Identity, StatusMetrics};
-use crate::watch::{References, Store, WatchMetrics, watch as watch_cluster};
+use crate::watch::{Store, WatchMetrics, watch as watch_cluster};
 
 /// Ports that Ingresses are served on in the pods, clear text and TLS, and by which clients know them. The chart's Service
 /// joins the two.

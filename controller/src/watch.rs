@@ -15,7 +15,6 @@ mod entry;
 mod follow;
 mod kinds;
 mod named;
-mod references;
 mod store;
 
 use std::collections::BTreeMap;
@@ -28,7 +27,7 @@ use gateway_api::gateways::Gateway;
 use gateway_api::httproutes::HttpRoute;
 use gateway_api::listenersets::ListenerSet;
 use gateway_api::referencegrants::ReferenceGrant;
-use headrace_compile::{Key, Kind};
+use headrace_compile::{Key, Kind, Reference, References};
 use headrace_crds::{GatewayParameters, WebSocketRoute};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -46,7 +45,6 @@ pub(crate) use discovery::summary as missing_summary;
 use entry::Entry;
 use follow::{Follower, Restart, Sink, Streaming};
 use kinds::Watched;
-pub use references::{Ours, Reference, References, references};
 pub use store::{KindState, Revision, Snapshot, Store, Unreadable};
 
 /// How often the API server is asked which kinds it has, while some are missing. Two or three small reads each time.

@@ -155,6 +155,50 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// Reasons on a ListenerSet.
+    ListenerSetReason {
+        /// Accepted is True.
+        Accepted,
+        /// The Gateway's `allowedListeners` leave the set out.
+        NotAllowed,
+        /// The Gateway itself is not accepted.
+        ParentNotAccepted,
+        /// Listeners are not valid: some, or all.
+        ListenersNotValid,
+        /// The set cannot be read.
+        Invalid,
+        /// Nobody has looked at it yet.
+        Pending,
+        /// Programmed is True.
+        Programmed,
+        /// The Gateway itself is not programmed.
+        ParentNotProgrammed,
+    }
+}
+
+vocabulary! {
+    /// Reasons on an ancestor of a policy.
+    PolicyReason {
+        /// Accepted is True.
+        Accepted,
+        /// Another policy has the target.
+        Conflicted,
+        /// The policy asks for what is not supported.
+        Invalid,
+        /// No such target.
+        TargetNotFound,
+        /// No certificate authority that can be used.
+        NoValidCACertificate,
+        /// ResolvedRefs is True.
+        ResolvedRefs,
+        /// A certificate authority that is missing or cannot be used.
+        InvalidCACertificateRef,
+        /// A reference to a kind that is not supported.
+        InvalidKind,
+    }
+}
+
+vocabulary! {
     /// Reasons on a listener of a Gateway.
     ListenerReason {
         /// Accepted is True.
@@ -263,6 +307,8 @@ mod tests {
             .map(|reason| reason.label())
             .chain(GatewayReason::ALL.iter().map(|reason| reason.label()))
             .chain(ListenerReason::ALL.iter().map(|reason| reason.label()))
+            .chain(ListenerSetReason::ALL.iter().map(|reason| reason.label()))
+            .chain(PolicyReason::ALL.iter().map(|reason| reason.label()))
             .chain(RouteReason::ALL.iter().map(|reason| reason.label()))
             .chain(IngressReason::ALL.iter().map(|reason| reason.label()))
             .chain(ConditionType::ALL.iter().map(|condition| condition.label()));

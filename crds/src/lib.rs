@@ -5,9 +5,11 @@
 
 pub mod condition;
 pub mod crd;
+pub mod gatewayparameters;
 pub mod reference;
 pub mod websocketroute;
 
+pub use gatewayparameters::{GatewayParameters, GatewayParametersSpec};
 pub use websocketroute::{WebSocketRoute, WebSocketRouteSpec};
 
 /// The API group of every kind here.

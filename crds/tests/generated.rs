@@ -9,8 +9,11 @@ use headrace_crds::crd::generated_files;
 use headrace_crds::websocketroute::{PathMatchType, WebSocketRoute};
 use serde_json::Value;
 
-fn yaml() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("yaml/websocketroutes.yaml");
+/// The kinds, each with its short name and whether it has a status.
+const KINDS: &[(&str, &str, bool)] = &[("websocketroutes", "wsr", true), ("gatewayparameters", "gwp", false)];
+
+fn yaml(plural: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("yaml/{plural}.yaml"));
     serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -45,28 +48,36 @@ fn unknown_arguments_are_refused() {
 
 #[test]
 fn names_are_those_of_the_kind() {
-    let crd = yaml();
-    assert_eq!(crd["metadata"]["name"], "websocketroutes.headrace.dev");
-    assert_eq!(crd["spec"]["scope"], "Namespaced");
-    assert_eq!(crd["spec"]["names"]["shortNames"], serde_json::json!(["wsr"]));
-    assert_eq!(crd["spec"]["names"]["categories"], serde_json::json!(["gateway-api"]));
-    assert_eq!(crd["spec"]["versions"][0]["subresources"], serde_json::json!({ "status": {} }));
-    // The conformance suite takes whatever carries these for Gateway API's own CRDs.
-    let annotations = crd["metadata"]["annotations"].as_object();
-    assert!(annotations.is_none_or(|all| all.keys().all(|key| !key.starts_with("gateway.networking.k8s.io/"))));
+    for (plural, short, has_status) in KINDS {
+        let crd = yaml(plural);
+        assert_eq!(crd["metadata"]["name"], format!("{plural}.headrace.dev"));
+        assert_eq!(crd["spec"]["scope"], "Namespaced");
+        assert_eq!(crd["spec"]["names"]["shortNames"], serde_json::json!([short]));
+        assert_eq!(crd["spec"]["names"]["categories"], serde_json::json!(["gateway-api"]));
+        let subresources = &crd["spec"]["versions"][0]["subresources"];
+        assert_eq!(subresources.get("status").is_some(), *has_status, "{plural}");
+        // The conformance suite takes whatever carries these for Gateway API's own CRDs.
+        let annotations = crd["metadata"]["annotations"].as_object();
+        assert!(annotations.is_none_or(|all| all.keys().all(|key| !key.starts_with("gateway.networking.k8s.io/"))));
+    }
+    assert_eq!(generated_files().len(), KINDS.len());
 }
 
 #[test]
 fn everything_is_bounded() {
-    let crd = yaml();
-    let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let crds = KINDS.iter().map(|(plural, ..)| yaml(plural)).collect::<Vec<_>>();
     let mut found = Vec::new();
-    maps(spec, &mut found);
+    for crd in &crds {
+        maps(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"], &mut found);
+    }
     for schema in found {
         match schema.get("type").and_then(Value::as_str) {
             Some("array") => assert!(schema.contains_key("maxItems"), "{schema:?}"),
             Some("string") => {
                 assert!(schema.contains_key("maxLength") || schema.contains_key("enum"), "{schema:?}");
+            }
+            Some("object") if schema.contains_key("additionalProperties") => {
+                assert!(schema.contains_key("maxProperties"), "{schema:?}");
             }
             Some("integer") => assert!(schema.contains_key("maximum"), "{schema:?}"),
             _ => {}
@@ -83,7 +94,7 @@ fn absent_fields_have_the_defaults_of_the_schema() {
     .unwrap();
     let path = route.spec.rules[0].matches[0].path.as_ref().unwrap();
     assert_eq!((path.r#type, path.value.as_str()), (PathMatchType::PathPrefix, "/"));
-    let crd = yaml();
+    let crd = yaml("websocketroutes");
     let rules = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["rules"];
     let path = &rules["items"]["properties"]["matches"]["items"]["properties"]["path"]["properties"];
     assert_eq!((&path["type"]["default"], &path["value"]["default"]), (&"PathPrefix".into(), &"/".into()));

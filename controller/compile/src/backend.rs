@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use headrace_table::List;
 use headrace_table::wire::{self, BackendProtocol};
+use headrace_table::{List, SectionKind};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
-use crate::LocalEndpoints;
+use crate::options::{LocalEndpoints, Options};
+use crate::policy::Policies;
+use crate::status::Statuses;
 use crate::world::{Key, World};
 
 /// The label by which an EndpointSlice belongs to a Service.
@@ -49,6 +51,10 @@ pub(crate) enum BackendError {
          kubernetes.io/h2c, or none"
     )]
     AppProtocol(Key, u16, String),
+    #[error("port {1} of Service {0}: {2}")]
+    Refused(Key, u16, String),
+    #[error("port {1} of Service {0}: {2}")]
+    Policy(Key, u16, String),
     #[error("the table is full: Service {0} is one too many")]
     TableFull(Key),
 }
@@ -56,13 +62,16 @@ pub(crate) enum BackendError {
 /// Every backend that was asked for.
 pub(crate) struct Backends<'w> {
     world: &'w World,
-    local_endpoints: LocalEndpoints,
+    options: &'w Options,
     slices: BTreeMap<Key, Vec<&'w EndpointSlice>>,
     found: BTreeMap<String, wire::Backend>,
+    policies: Policies,
+    /// Services with a policy that were asked for since somebody last looked.
+    asked: BTreeSet<Key>,
 }
 
 impl<'w> Backends<'w> {
-    pub(crate) fn of(world: &'w World, local_endpoints: LocalEndpoints) -> Self {
+    pub(crate) fn of(world: &'w World, options: &'w Options) -> Self {
         let mut slices: BTreeMap<Key, Vec<&EndpointSlice>> = BTreeMap::new();
         for (key, slice) in &world.endpoint_slices {
             let labels = slice.metadata.labels.as_ref();
@@ -70,7 +79,14 @@ impl<'w> Backends<'w> {
                 slices.entry(Key::new(&*key.namespace, &**service)).or_default().push(slice);
             }
         }
-        Backends { world, local_endpoints, slices, found: BTreeMap::new() }
+        Backends {
+            world,
+            options,
+            slices,
+            found: BTreeMap::new(),
+            policies: Policies::of(world),
+            asked: BTreeSet::new(),
+        }
     }
 
     /// The backend of that port of that Service, under its id in the table.
@@ -90,19 +106,45 @@ impl<'w> Backends<'w> {
         let protocol = speaks(app_protocol)
             .ok_or_else(|| BackendError::AppProtocol(key.clone(), number, app_protocol.to_owned()))?;
         let id = format!("{}:{number}", key.id());
+        if let Some(message) = self.options.refusal(SectionKind::Backend, &id) {
+            return Err(BackendError::Refused(key.clone(), number, message));
+        }
+        if self.policies.target(key) {
+            self.asked.insert(key.clone());
+        }
         if !self.found.contains_key(&id) {
+            let port_name = service_port.name.as_deref().unwrap_or("");
+            let tls = self.policies.tls(key, port_name);
+            let tls = tls.map_err(|message| BackendError::Policy(key.clone(), number, message))?;
             if self.found.len() >= List::Backends.max() {
                 return Err(BackendError::TableFull(key.clone()));
             }
-            let endpoints = self.endpoints(key, service_port.name.as_deref().unwrap_or(""));
-            self.found.insert(id.clone(), wire::Backend { id: id.clone(), protocol, endpoints });
+            let endpoints = self.endpoints(key, port_name);
+            self.found.insert(id.clone(), wire::Backend { id: id.clone(), protocol, endpoints, tls });
         }
         Ok(id)
     }
 
-    /// Every backend that `used` says is in use, sorted by id.
-    pub(crate) fn into_table(self, used: impl Fn(&str) -> bool) -> Vec<wire::Backend> {
-        self.found.into_values().filter(|backend| used(&backend.id)).collect()
+    /// Takes note that what was asked for since the last time is reached through these Gateways.
+    pub(crate) fn reached(&mut self, gateways: impl FnOnce() -> BTreeSet<Key>) {
+        let asked = std::mem::take(&mut self.asked);
+        if asked.is_empty() {
+            return;
+        }
+        let gateways = gateways();
+        for service in asked {
+            self.policies.reached(&service, &gateways);
+        }
+    }
+
+    /// Writes what became of the policies.
+    pub(crate) fn write(&self, statuses: &mut Statuses) {
+        self.policies.write(self.world, &self.options.controller_name, statuses);
+    }
+
+    /// Every backend that was found, sorted by id.
+    pub(crate) fn into_table(self) -> impl Iterator<Item = wire::Backend> {
+        self.found.into_values()
     }
 
     /// Those that are ready; where none is, those that still serve while they terminate (KEP-1672).
@@ -130,7 +172,7 @@ impl<'w> Backends<'w> {
 
     /// The address to dial, or nothing where it is not one that may be dialled.
     fn address(&self, address_type: &str, text: &str) -> Option<IpAddr> {
-        match (address_type, self.local_endpoints) {
+        match (address_type, self.options.local_endpoints) {
             ("FQDN", LocalEndpoints::Allowed) => is_localhost(text).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             ("FQDN", LocalEndpoints::Refused) => None,
             (_, local) => {

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use headrace_table::wire;
+use headrace_table::{SectionKind, wire};
 use k8s_openapi::api::core::v1::Secret;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use crate::options::Options;
 use crate::world::{Key, World};
 
 const TLS_SECRET_TYPE: &str = "kubernetes.io/tls";
@@ -40,11 +41,14 @@ pub(crate) enum CertificateError {
     BadKey(Key, String),
     #[error("tls.key of Secret {0} is not the key of its certificate")]
     KeyMismatch(Key),
+    #[error("Secret {0}: {1}")]
+    Refused(Key, String),
 }
 
 /// Every Secret that was asked for, checked once.
 pub(crate) struct Certificates<'w> {
     world: &'w World,
+    options: &'w Options,
     provider: CryptoProvider,
     checked: BTreeMap<Key, Result<wire::Certificate, CertificateError>>,
     /// DNS names by the certificate's id.
@@ -52,9 +56,9 @@ pub(crate) struct Certificates<'w> {
 }
 
 impl<'w> Certificates<'w> {
-    pub(crate) fn of(world: &'w World) -> Self {
+    pub(crate) fn of(world: &'w World, options: &'w Options) -> Self {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
-        Certificates { world, provider, checked: BTreeMap::new(), names: BTreeMap::new() }
+        Certificates { world, options, provider, checked: BTreeMap::new(), names: BTreeMap::new() }
     }
 
     /// The certificate in that Secret, under its id in the table.
@@ -62,7 +66,13 @@ impl<'w> Certificates<'w> {
         if let Some(checked) = self.checked.get(key) {
             return checked.as_ref().map(|certificate| certificate.id.clone()).map_err(Clone::clone);
         }
-        let checked = check(self.world, &self.provider, key).map(|(certificate, names)| {
+        let checked = check(self.world, &self.provider, key).and_then(|(certificate, names)| {
+            match self.options.refusal(SectionKind::Certificate, &certificate.id) {
+                Some(message) => Err(CertificateError::Refused(key.clone(), message)),
+                None => Ok((certificate, names)),
+            }
+        });
+        let checked = checked.map(|(certificate, names)| {
             self.names.insert(certificate.id.clone(), names);
             certificate
         });
@@ -76,12 +86,12 @@ impl<'w> Certificates<'w> {
         self.names.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// The certificates that `used` says are in use, sorted by id.
-    pub(crate) fn into_table(self, used: impl Fn(&str) -> bool) -> Vec<wire::Certificate> {
+    /// The certificates that can be served, sorted by id.
+    pub(crate) fn into_table(self) -> impl Iterator<Item = wire::Certificate> {
         let served = self.checked.into_values().filter_map(Result::ok);
-        let mut certificates: Vec<_> = served.filter(|certificate| used(&certificate.id)).collect();
-        certificates.sort_by(|a, b| a.id.cmp(&b.id));
-        certificates
+        let by_id: BTreeMap<String, wire::Certificate> =
+            served.map(|certificate| (certificate.id.clone(), certificate)).collect();
+        by_id.into_values()
     }
 }
 

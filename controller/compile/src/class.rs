@@ -4,18 +4,23 @@
 
 use std::collections::BTreeMap;
 
+use headrace_crds::GatewayParametersSpec;
 use headrace_crds::condition::{ConditionType, GatewayClassReason};
 
 use crate::Options;
 use crate::diagnosis::{ConditionWriter, Fault};
+use crate::parameters::{self, Reference};
 use crate::status::{GatewayClassStatus, ObjectRef, Statuses};
 use crate::world::{Kind, World};
 
 /// The Gateway API features that this project has, as the conformance suite names them, sorted.
 pub(crate) const SUPPORTED_FEATURES: &[&str] = &[
     "Gateway",
+    "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",
+    "GatewayInfrastructure",
     "GatewayPort8080",
+    "GatewayStaticAddresses",
     "HTTPRoute",
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",
@@ -35,14 +40,15 @@ pub(crate) const SUPPORTED_FEATURES: &[&str] = &[
     "HTTPRouteRequestTimeout",
     "HTTPRouteResponseHeaderModification",
     "HTTPRouteSchemeRedirect",
+    "ListenerSet",
     "ReferenceGrant",
 ];
 
 /// Whether Gateways of a class are served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClassState {
-    /// They are.
-    Accepted,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ClassState<'w> {
+    /// They are, with these parameters.
+    Accepted(Option<&'w GatewayParametersSpec>),
     /// The class itself is not accepted.
     Refused,
     /// Another controller's.
@@ -54,7 +60,7 @@ pub(crate) fn compile<'w>(
     world: &'w World,
     options: &Options,
     statuses: &mut Statuses,
-) -> BTreeMap<&'w str, ClassState> {
+) -> BTreeMap<&'w str, ClassState<'w>> {
     let mut states = BTreeMap::new();
     for (key, class) in &world.gateway_classes {
         if class.spec.controller_name != options.controller_name {
@@ -62,21 +68,20 @@ pub(crate) fn compile<'w>(
             continue;
         }
         let object = ObjectRef::new(Kind::GatewayClass, key);
-        let faults: Vec<Fault> = class
-            .spec
-            .parameters_ref
-            .iter()
-            .map(|parameters| {
-                Fault::new(
-                    "spec.parametersRef",
-                    GatewayClassReason::InvalidParameters,
-                    format!(
-                        "{} {} is not a kind of parameters: remove parametersRef",
-                        parameters.kind, parameters.name
-                    ),
-                )
-            })
-            .collect();
+        let parameters = class.spec.parameters_ref.as_ref().map(|parameters| {
+            let reference = Reference {
+                group: &parameters.group,
+                kind: &parameters.kind,
+                namespace: parameters.namespace.as_deref(),
+                name: &parameters.name,
+            };
+            parameters::resolve(world, options, &reference)
+                .map_err(|message| Fault::new("spec.parametersRef", GatewayClassReason::InvalidParameters, message))
+        });
+        let (parameters, faults) = match parameters.transpose() {
+            Ok(parameters) => (parameters, Vec::new()),
+            Err(fault) => (None, vec![fault]),
+        };
         let mut writer = ConditionWriter::new(class.metadata.generation);
         writer.set_by(ConditionType::Accepted, &faults, GatewayClassReason::Accepted, "The class is served.");
         if let Some(version) = &options.gateway_api_version {
@@ -93,7 +98,7 @@ pub(crate) fn compile<'w>(
             conditions: writer.conditions,
             supported_features: SUPPORTED_FEATURES.to_vec(),
         });
-        let state = if faults.is_empty() { ClassState::Accepted } else { ClassState::Refused };
+        let state = if faults.is_empty() { ClassState::Accepted(parameters) } else { ClassState::Refused };
         states.insert(key.name.as_str(), state);
     }
     states

@@ -15,8 +15,8 @@ mod read;
 use std::collections::{BTreeMap, BTreeSet};
 
 use headrace_crds::condition::{ConditionType, IngressReason};
-use headrace_table::HostPattern;
 use headrace_table::wire::{self, Attachment, Rule};
+use headrace_table::{HostPattern, SectionKind};
 use k8s_openapi::api::networking::v1::Ingress;
 
 use crate::Options;
@@ -26,7 +26,7 @@ use crate::budget::Budget;
 use crate::certificate::Certificates;
 use crate::diagnosis::{ConditionWriter, Fault};
 use crate::gateway::Gateways;
-use crate::status::{IngressStatus, ObjectRef, Statuses};
+use crate::status::{Address, IngressStatus, ObjectRef, Statuses};
 use crate::world::{Key, Kind, World};
 
 use class::Owner;
@@ -47,6 +47,8 @@ pub(crate) struct IngressCompiler<'a, 'w> {
     pub(crate) backends: &'a mut Backends<'w>,
     pub(crate) budget: &'a mut Budget,
     pub(crate) statuses: &'a mut Statuses,
+    /// Where Ingresses can be reached.
+    pub(crate) addresses: Vec<Address>,
 }
 
 /// What Ingresses add to the table.
@@ -107,6 +109,13 @@ impl<'w> IngressCompiler<'_, 'w> {
             routes.push(route(format!("{id}/default/any"), created, places.fallbacks(), vec![default]));
         }
         routes.retain(|route| !route.attachments.is_empty() && !route.rules.is_empty());
+        routes.retain(|route| match self.options.refusal(SectionKind::Route, &route.id) {
+            None => true,
+            Some(message) => {
+                ingress.refused.push(Fault::new("spec.rules", IngressReason::UnsupportedValue, message));
+                false
+            }
+        });
         routes.retain(|route| {
             let fits = self.budget.take_route(&route.attachments, &route.rules);
             if !fits {
@@ -129,7 +138,11 @@ impl<'w> IngressCompiler<'_, 'w> {
         {
             self.statuses.problems.extend(faults.iter().map(|fault| fault.problem(&ingress.object, condition)));
         }
-        self.statuses.ingresses.push(IngressStatus { object: ingress.object.clone(), conditions: writer.conditions });
+        self.statuses.ingresses.push(IngressStatus {
+            object: ingress.object.clone(),
+            conditions: writer.conditions,
+            addresses: self.addresses.clone(),
+        });
     }
 }
 

@@ -7,11 +7,16 @@
 //! How the objects hang together:
 //!
 //! ```text
-//! GatewayClass <- Gateway -> listener -> Secret            IngressClass <- Ingress -> Secret
-//!                              ^                                             |
-//!            HTTPRoute, WebSocketRoute -> Service -> EndpointSlice <---------+
+//!     GatewayParameters
+//!      ^            ^
+//! GatewayClass <- Gateway <- ListenerSet -> Secret         IngressClass <- Ingress -> Secret
+//!                    ^          ^                                             |
+//!            HTTPRoute, WebSocketRoute -> Service -> EndpointSlice <----------+
 //!                              |             ^
+//!                              |             +- BackendTLSPolicy -> ConfigMap
 //!                              +- ReferenceGrant (between namespaces)
+//!
+//! Gateway -> Service of its own -> address (of Nodes, where it is of type NodePort)
 //! ```
 
 mod age;
@@ -24,70 +29,39 @@ mod gateway;
 mod grant;
 mod hostname;
 mod ingress;
+mod options;
+mod parameters;
 mod path;
+mod policy;
+mod references;
 mod route;
+mod service;
 mod status;
 mod world;
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headrace_table::wire::{self, Action};
 
 use backend::Backends;
 use budget::Budget;
 use certificate::Certificates;
-use gateway::Gateways;
+use gateway::GatewayCompiler;
 use grant::Grants;
 use ingress::IngressCompiler;
 use route::RouteCompiler;
+use service::address;
 
+pub use options::{DEFAULT_POD_SET, LocalEndpoints, Options, PortOwner, Ports};
+pub use references::{Reference, References, references};
+pub use service::{PlannedPort, ServicePlan, TransportProtocol};
 pub use status::{
-    Condition, ConditionStatus, GatewayClassStatus, GatewayStatus, IngressStatus, ListenerStatus, ObjectRef,
-    ParentStatus, Problem, RouteGroupKind, RouteStatus, Statuses,
+    Address, AncestorStatus, Condition, ConditionStatus, GatewayClassStatus, GatewayStatus, IngressStatus,
+    ListenerSetStatus, ListenerStatus, ObjectRef, ParentStatus, PolicyStatus, Problem, RouteGroupKind, RouteStatus,
+    Statuses,
 };
 pub use world::{Key, Kind, Object, World};
-
-/// What a compiler is told besides the objects.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// The `controllerName` of the GatewayClasses that are ours, and the name under which statuses are written.
-    pub controller_name: String,
-    /// The `spec.controller` of the IngressClasses that are ours.
-    pub ingress_controller_name: String,
-    /// Whether HTTPS listeners serve HTTP/3 on the UDP port of the same number.
-    pub http3: bool,
-    /// Whether endpoints on this machine count.
-    pub local_endpoints: LocalEndpoints,
-    /// The ports on which Ingresses are served: clear text and TLS.
-    pub ingress_ports: (u16, u16),
-    /// The version of the Gateway API's CRDs, as their annotation `gateway.networking.k8s.io/bundle-version` has it. Absent
-    /// where there are none to look at; then nothing is said about it.
-    pub gateway_api_version: Option<String>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            controller_name: "headrace.dev/gateway-controller".to_owned(),
-            ingress_controller_name: "headrace.dev/ingress-controller".to_owned(),
-            http3: true,
-            local_endpoints: LocalEndpoints::Refused,
-            ingress_ports: (80, 443),
-            gateway_api_version: None,
-        }
-    }
-}
-
-/// Whether an EndpointSlice may name this machine itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LocalEndpoints {
-    /// Loopback and link-local addresses are dropped, as are slices of host names: in a cluster they would let a tenant
-    /// reach what listens inside the data plane's own pod.
-    #[default]
-    Refused,
-    /// Loopback addresses count, and so do host names under `localhost`, which mean 127.0.0.1. For standalone use.
-    Allowed,
-}
 
 /// All that came of a [`World`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -96,6 +70,15 @@ pub struct Compiled {
     pub table: headrace_table::wire::Table,
     /// What is to be written back to each object.
     pub statuses: Statuses,
+    /// The Services that Gateways are to have, by Gateway.
+    pub services: Vec<ServicePlan>,
+    /// The Gateways of which nothing can be planned for now, because they or their class are not accepted. What Services
+    /// they have are to stay as they are, with their addresses, until the mistake is corrected.
+    pub held: BTreeSet<Key>,
+    /// Which port of the pods each port of each Gateway has.
+    pub allotments: BTreeMap<PortOwner, u16>,
+    /// The pod set of each listener that is not on the default one, by the listener's id.
+    pub pod_sets: BTreeMap<String, String>,
 }
 
 impl Compiled {
@@ -103,6 +86,42 @@ impl Compiled {
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.statuses.problems.iter()
     }
+
+    /// The table for the pods of one set: its listeners, and what can be reached through them.
+    pub fn table_for(&self, pod_set: &str) -> Cow<'_, wire::Table> {
+        let is_theirs = |listener: &str| self.pod_sets.get(listener).map_or(DEFAULT_POD_SET, String::as_str) == pod_set;
+        if self.table.listeners.iter().all(|listener| is_theirs(&listener.id)) {
+            return Cow::Borrowed(&self.table);
+        }
+        let listeners = self.table.listeners.iter().filter(|listener| is_theirs(&listener.id)).cloned().collect();
+        let routes = self.table.routes.iter().filter_map(|route| {
+            let attachments: Vec<_> =
+                route.attachments.iter().filter(|attachment| is_theirs(&attachment.listener)).cloned().collect();
+            (!attachments.is_empty()).then(|| wire::Route {
+                id: route.id.clone(),
+                created: route.created,
+                attachments,
+                rules: route.rules.clone(),
+            })
+        });
+        let (certificates, backends) = (&self.table.certificates, &self.table.backends);
+        Cow::Owned(complete(listeners, routes.collect(), backends.iter().cloned(), certificates.iter().cloned()))
+    }
+}
+
+/// A table of these listeners and routes, with what of the rest they use.
+fn complete(
+    listeners: Vec<wire::Listener>,
+    routes: Vec<wire::Route>,
+    backends: impl Iterator<Item = wire::Backend>,
+    certificates: impl Iterator<Item = wire::Certificate>,
+) -> wire::Table {
+    let used_certificates: BTreeSet<&str> =
+        listeners.iter().flat_map(|listener| &listener.certificates).map(String::as_str).collect();
+    let used_backends: BTreeSet<&str> = routes.iter().flat_map(forwards_to).collect();
+    let certificates = certificates.filter(|certificate| used_certificates.contains(&*certificate.id)).collect();
+    let backends = backends.filter(|backend| used_backends.contains(&*backend.id)).collect();
+    wire::Table { listeners, routes, backends, certificates }
 }
 
 /// Compiles every object at once.
@@ -110,10 +129,20 @@ pub fn compile(world: &World, options: &Options) -> Compiled {
     let mut statuses = Statuses::default();
     let classes = class::compile(world, options, &mut statuses);
     let grants = Grants::of(world);
-    let mut certificates = Certificates::of(world);
-    let mut backends = Backends::of(world, options.local_endpoints);
+    let mut certificates = Certificates::of(world, options);
+    let mut backends = Backends::of(world, options);
     let mut budget = Budget::new();
-    let mut gateways = Gateways::of(world, &classes, &grants, &mut certificates, &mut budget, &mut statuses.problems);
+    let mut gateways = GatewayCompiler {
+        world,
+        options,
+        classes: &classes,
+        grants: &grants,
+        certificates: &mut certificates,
+        budget: &mut budget,
+        problems: &mut statuses.problems,
+    }
+    .compile();
+    let planned = service::plan(world, options, &mut gateways);
     let mut routes = RouteCompiler {
         world,
         options,
@@ -133,21 +162,21 @@ pub fn compile(world: &World, options: &Options) -> Compiled {
         backends: &mut backends,
         budget: &mut budget,
         statuses: &mut statuses,
+        addresses: options.ingress_service.as_ref().and_then(|key| address::of(world, key).ok()).unwrap_or_default(),
     }
     .compile();
     listeners.extend(ingresses.listeners);
     routes.extend(ingresses.routes);
     gateways.write(&mut statuses);
+    backends.write(&mut statuses);
 
     listeners.sort_by(|a, b| a.id.cmp(&b.id));
     routes.sort_by(|a, b| a.id.cmp(&b.id));
-    let used_certificates: BTreeSet<&str> =
-        listeners.iter().flat_map(|listener| &listener.certificates).map(String::as_str).collect();
-    let used_backends: BTreeSet<&str> = routes.iter().flat_map(forwards_to).collect();
-    let certificates = certificates.into_table(|id| used_certificates.contains(id));
-    let backends = backends.into_table(|id| used_backends.contains(id));
+    let table = complete(listeners, routes, backends.into_table(), certificates.into_table());
     statuses.sort();
-    Compiled { table: wire::Table { listeners, routes, backends, certificates }, statuses }
+    let services = gateways.iter().filter_map(|gateway| gateway.service.clone()).collect();
+    let service::Planned { allotments, held, pod_sets } = planned;
+    Compiled { table, statuses, services, held, allotments, pod_sets }
 }
 
 fn forwards_to(route: &wire::Route) -> impl Iterator<Item = &str> {

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headrace_crds::condition::{ConditionType, RouteReason};
 use headrace_crds::reference::ParentReference;
-use headrace_table::HostPattern;
 use headrace_table::wire::{self, Attachment};
+use headrace_table::{HostPattern, SectionKind};
 
 use crate::Options;
 use crate::backend::Backends;
@@ -25,10 +25,10 @@ use crate::gateway::Gateways;
 use crate::grant::{Grants, Referrer};
 use crate::hostname;
 use crate::status::{ConditionStatus, ParentStatus, RouteStatus, Statuses};
-use crate::world::{Key, World};
+use crate::world::{Key, Kind, World};
 
-use parent::Reached;
-use rule::Surroundings;
+use parent::{Named, Parent, Reached};
+use rule::{Lowered, Surroundings};
 use shape::Shape;
 
 /// The bounds of HTTPRoute's and WebSocketRoute's schemas, for worlds that no API server checked.
@@ -61,18 +61,26 @@ impl RouteCompiler<'_, '_> {
         if parents.is_empty() {
             return None;
         }
+        let id = format!("{}/{}", shape.object.kind.label(), shape.object.key().id());
         let mut body = self.compile_body(shape);
+        if let Some(message) = self.options.refusal(SectionKind::Route, &id) {
+            body.refused.push(Fault::new("spec", RouteReason::UnsupportedValue, message));
+        }
         let mut attached = Attached::default();
         let mut reached = Vec::with_capacity(parents.len());
-        for (index, key) in &parents {
+        for Parent { index, gateway: key, set } in &parents {
             let (Some(parent), Some(gateway)) = (shape.parents.get(*index), self.gateways.get(key)) else { continue };
-            let listeners = parent::attach(self.world, shape, &body.hosts, parent, gateway)
+            let listeners = parent::attach(self.world, shape, &body.hosts, parent, set.as_ref(), gateway)
                 .map_err(|fault| fault.under(&format!("spec.parentRefs[{index}]")));
             if let (true, Ok(listeners)) = (body.is_accepted(), &listeners) {
                 attached.add(key, gateway, listeners);
             }
             reached.push((parent, listeners.err()));
         }
+        self.backends.reached(|| {
+            let reached = reached.iter().zip(&parents).filter(|((_, fault), _)| fault.is_none());
+            reached.map(|(_, parent)| parent.gateway.clone()).collect()
+        });
         let attachments = attached.attachments();
         let is_served = !attachments.is_empty() && body.is_accepted();
         if is_served && !self.budget.take_route(&attachments, &body.rules) {
@@ -83,8 +91,8 @@ impl RouteCompiler<'_, '_> {
             attached.count(self.gateways);
         }
         self.write(shape, &body, reached);
-        (is_served && body.is_accepted()).then(|| wire::Route {
-            id: format!("{}/{}", shape.object.kind.label(), shape.object.key().id()),
+        (is_served && body.is_accepted()).then_some(wire::Route {
+            id,
             created: shape.created,
             attachments,
             rules: body.rules,
@@ -103,15 +111,27 @@ impl RouteCompiler<'_, '_> {
         self.statuses.routes.push(RouteStatus { object: shape.object.clone(), parents: statuses });
     }
 
-    /// The parentRefs that name Gateways of ours. Those that name nothing are told as problems.
-    fn our_parents(&mut self, shape: &Shape) -> Vec<(usize, Key)> {
+    /// The parentRefs that name Gateways of ours, or ListenerSets on them. Those that name nothing are told as problems.
+    fn our_parents(&mut self, shape: &Shape) -> Vec<Parent> {
         let mut ours = Vec::new();
         for (index, parent) in shape.parents.iter().take(MAX_PARENTS).enumerate() {
-            let Some(key) = parent::gateway_key(parent, &shape.object.namespace) else { continue };
-            if self.gateways.get(&key).is_some() {
-                ours.push((index, key));
-            } else if !self.gateways.exists(&key) {
-                let message = format!("Gateway {key} does not exist");
+            let (kind, exists, key) = match parent::named(parent, &shape.object.namespace) {
+                None => continue,
+                Some(Named::Gateway(key)) if self.gateways.get(&key).is_some() => {
+                    ours.push(Parent { index, gateway: key, set: None });
+                    continue;
+                }
+                Some(Named::Gateway(key)) => (Kind::Gateway, self.gateways.exists(&key), key),
+                Some(Named::ListenerSet(key)) => match self.gateways.of_set(&key) {
+                    Some(gateway) => {
+                        ours.push(Parent { index, gateway: gateway.clone(), set: Some(key) });
+                        continue;
+                    }
+                    None => (Kind::ListenerSet, self.world.listener_sets.contains_key(&key), key),
+                },
+            };
+            if !exists {
+                let message = format!("{} {key} does not exist", kind.label());
                 let fault =
                     Fault::new(format!("spec.parentRefs[{index}].name"), RouteReason::NoMatchingParent, message);
                 self.statuses.problems.push(fault.problem(&shape.object, ConditionType::Accepted));
@@ -155,18 +175,26 @@ impl RouteCompiler<'_, '_> {
         let group_kind = shape.kind.group_kind();
         let route = Referrer { group: group_kind.group, kind: group_kind.kind, namespace: &shape.object.namespace };
         let mut around = Surroundings { backends: self.backends, grants: self.grants, route };
-        for (index, rule) in shape.rules.iter().take(MAX_RULES).enumerate() {
+        let rules: Vec<Result<Lowered, Fault>> =
+            shape.rules.iter().take(MAX_RULES).map(|rule| rule::lower(rule, &mut around)).collect();
+        let good: Vec<wire::Rule> = rules.iter().flatten().map(|lowered| lowered.rule.clone()).collect();
+        let all_are_taken = probe::takes_all(good);
+        for (index, lowered) in rules.into_iter().enumerate() {
             let field = format!("spec.rules[{index}]");
-            let lowered = rule::lower(rule, &mut around).and_then(|lowered| match probe::object_to(&lowered.rule) {
-                None => Ok(lowered),
-                Some(no) => Err(Fault::new(no.field, RouteReason::UnsupportedValue, no.message)),
-            });
-            match lowered {
-                Ok(lowered) => {
+            let objection = match &lowered {
+                Ok(lowered) if !all_are_taken => probe::object_to(&lowered.rule),
+                Ok(_) | Err(_) => None,
+            };
+            match (lowered, objection) {
+                (Ok(lowered), None) => {
                     body.refs.extend(lowered.refs.into_iter().map(|fault| fault.under(&field)));
                     body.rules.push(lowered.rule);
                 }
-                Err(fault) => body.dropped.push(fault.under(&field)),
+                (Ok(_), Some(no)) => {
+                    let fault = Fault::new(no.field, RouteReason::UnsupportedValue, no.message);
+                    body.dropped.push(fault.under(&field));
+                }
+                (Err(fault), _) => body.dropped.push(fault.under(&field)),
             }
         }
         body

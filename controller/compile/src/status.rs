@@ -4,6 +4,8 @@
 //! a condition holds, nor when it changed: the writer adds transition times, keeps conditions of others, and holds
 //! `Programmed` back until the data plane has acknowledged the table.
 
+use std::net::IpAddr;
+
 use headrace_crds::condition::{ConditionType, Reason};
 use serde::{Serialize, Serializer};
 
@@ -48,12 +50,18 @@ pub struct Statuses {
     /// Of the Gateways of our classes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gateways: Vec<GatewayStatus>,
+    /// Of the ListenerSets that name those Gateways.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listener_sets: Vec<ListenerSetStatus>,
     /// Of the routes that name those Gateways.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteStatus>,
     /// Of the Ingresses of our classes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ingresses: Vec<IngressStatus>,
+    /// Of the policies that reach what those routes use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyStatus>,
     /// Everything that is wrong, sorted by object and field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
@@ -66,6 +74,8 @@ impl Statuses {
         self.gateways.sort_by(|a, b| a.object.cmp(&b.object));
         self.routes.sort_by(|a, b| a.object.cmp(&b.object));
         self.ingresses.sort_by(|a, b| a.object.cmp(&b.object));
+        self.listener_sets.sort_by(|a, b| a.object.cmp(&b.object));
+        self.policies.sort_by(|a, b| a.object.cmp(&b.object));
         // Stable: problems of one object at one field stay in the order in which they were found.
         self.problems.sort_by(|a, b| (&a.object, &a.field).cmp(&(&b.object, &b.field)));
     }
@@ -128,14 +138,64 @@ pub struct GatewayClassStatus {
     pub supported_features: Vec<&'static str>,
 }
 
-/// The status of a Gateway. Addresses are the writer's.
+/// The status of a Gateway.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct GatewayStatus {
     /// The object.
     pub object: ObjectRef,
     /// Accepted, Programmed, ResolvedRefs.
     pub conditions: Vec<Condition>,
+    /// Where it can be reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Address>,
+    /// How many ListenerSets have listeners on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attached_listener_sets: Option<i32>,
     /// In the order of the spec.
+    pub listeners: Vec<ListenerStatus>,
+}
+
+/// Where a Gateway or an Ingress can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "type", content = "value")]
+pub enum Address {
+    /// An address.
+    #[serde(rename = "IPAddress")]
+    Ip(IpAddr),
+    /// A name, which somebody else resolves.
+    Hostname(String),
+}
+
+impl Address {
+    /// The type as the Gateway API has it.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Address::Ip(_) => "IPAddress",
+            Address::Hostname(_) => "Hostname",
+        }
+    }
+
+    /// The value as a status has it.
+    pub fn value(&self) -> String {
+        match self {
+            Address::Ip(address) => address.to_string(),
+            Address::Hostname(name) => name.clone(),
+        }
+    }
+}
+
+/// The status of a ListenerSet.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ListenerSetStatus {
+    /// The object.
+    pub object: ObjectRef,
+    /// The Gateway whose listeners it adds to.
+    pub gateway: Key,
+    /// Accepted, Programmed.
+    pub conditions: Vec<Condition>,
+    /// In the order of the spec.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ListenerStatus>,
 }
 
@@ -188,6 +248,30 @@ pub struct ParentStatus {
 pub struct IngressStatus {
     /// The object.
     pub object: ObjectRef,
+    /// Accepted, ResolvedRefs.
+    pub conditions: Vec<Condition>,
+    /// Where it can be reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Address>,
+}
+
+/// The status of a policy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PolicyStatus {
+    /// The object.
+    pub object: ObjectRef,
+    /// One entry for each Gateway of ours through which its target is reached, in their order.
+    pub ancestors: Vec<AncestorStatus>,
+}
+
+/// What became of a policy under one Gateway.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AncestorStatus {
+    /// The Gateway.
+    pub ancestor: ObjectRef,
+    /// Our name.
+    pub controller_name: String,
     /// Accepted, ResolvedRefs.
     pub conditions: Vec<Condition>,
 }

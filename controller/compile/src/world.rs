@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use gateway_api::backendtlspolicies::BackendTlsPolicy;
 use gateway_api::gatewayclasses::GatewayClass;
 use gateway_api::gateways::Gateway;
 use gateway_api::httproutes::HttpRoute;
+use gateway_api::listenersets::ListenerSet;
 use gateway_api::referencegrants::ReferenceGrant;
-use headrace_crds::WebSocketRoute;
-use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
+use headrace_crds::{GatewayParameters, WebSocketRoute};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -19,7 +21,7 @@ use kube::Resource;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Namespace and name. Objects without a namespace sort first, under the empty one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Key {
     /// The namespace; empty for kinds that have none.
     pub namespace: String,
@@ -179,6 +181,10 @@ world! {
     GatewayClass(GatewayClass, "gateway.networking.k8s.io/v1", "GatewayClass", Cluster) in gateway_classes,
     /// Listeners.
     Gateway(Gateway, "gateway.networking.k8s.io/v1", "Gateway", Namespaced) in gateways,
+    /// More listeners for a Gateway.
+    ListenerSet(ListenerSet, "gateway.networking.k8s.io/v1", "ListenerSet", Namespaced) in listener_sets,
+    /// What Gateways ask of the installation.
+    GatewayParameters(GatewayParameters, "headrace.dev/v1alpha1", "GatewayParameters", Namespaced) in gateway_parameters,
     /// Routes for requests.
     HttpRoute(HttpRoute, "gateway.networking.k8s.io/v1", "HTTPRoute", Namespaced) in http_routes,
     /// Routes for WebSocket handshakes.
@@ -191,8 +197,14 @@ world! {
     Service(Service, "v1", "Service", Namespaced) in services,
     /// The endpoints of backends.
     EndpointSlice(EndpointSlice, "discovery.k8s.io/v1", "EndpointSlice", Namespaced) in endpoint_slices,
+    /// TLS towards backends.
+    BackendTlsPolicy(BackendTlsPolicy, "gateway.networking.k8s.io/v1", "BackendTLSPolicy", Namespaced) in backend_tls_policies,
     /// Certificates.
     Secret(Secret, "v1", "Secret", Namespaced) in secrets,
+    /// Certificate authorities.
+    ConfigMap(ConfigMap, "v1", "ConfigMap", Namespaced) in config_maps,
+    /// Nodes, for their addresses.
+    Node(Node, "v1", "Node", Cluster) in nodes,
     /// Namespaces, for their labels.
     Namespace(Namespace, "v1", "Namespace", Cluster) in namespaces,
     /// Leave to refer into another namespace.

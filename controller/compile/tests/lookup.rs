@@ -108,3 +108,20 @@ fn ingresses_and_gateways_share_ports_by_host() {
         ],
     );
 }
+
+#[test]
+fn a_pod_set_is_given_what_its_listeners_need() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/service/pod-sets-apart");
+    let case = Case::read(&directory);
+    let compiled = compile(&case.world(), &case.options);
+    for (set, expected) in [("default", Some("infra/shared/http")), ("blue", Some("infra/own/http")), ("red", None)] {
+        let table = compiled.table_for(set);
+        let listeners: Vec<&str> = table.listeners.iter().map(|listener| &*listener.id).collect();
+        assert_eq!(listeners, expected.into_iter().collect::<Vec<_>>(), "{set}");
+        let attachments = table.routes.iter().flat_map(|route| &route.attachments);
+        let attachments: Vec<&str> = attachments.map(|attachment| &*attachment.listener).collect();
+        assert_eq!(attachments, listeners, "{set}");
+        assert_eq!(table.backends.len(), listeners.len(), "{set}");
+        assert!(Table::try_from(table.into_owned()).is_ok(), "{set}");
+    }
+}

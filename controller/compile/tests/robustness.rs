@@ -8,9 +8,11 @@
 #[path = "golden/case.rs"]
 mod case;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use case::{Case, cases};
-use headrace_compile::{LocalEndpoints, Object, Options, World, compile};
-use headrace_table::Table;
+use headrace_compile::{Compiled, LocalEndpoints, Object, Options, PortOwner, Ports, World, compile};
+use headrace_table::{SectionId, SectionKind, Table};
 use serde_yaml::Value;
 
 /// Worlds tried.
@@ -94,8 +96,16 @@ fn odd_worlds_give_good_tables() {
     let cases = cases();
     let mut served = 0;
     for seed in 0..WORLDS {
-        let (world, options) = odd_world(&cases, seed);
-        let compiled = compile(&world, &options);
+        let (world, mut options) = odd_world(&cases, seed);
+        let mut random = Random(!seed);
+        let mut compiled = compile(&world, &options);
+        if random.below(2) == 0 {
+            refuse_some(&compiled, &mut options, &mut random);
+            compiled = compile(&world, &options);
+            let left = options.refused.keys().filter(|section| holds(&compiled, section)).count();
+            assert_eq!(left, 0, "seed {seed}: a section is there that was refused");
+        }
+        check_allotments(seed, &compiled, &options);
         let again = compile(&world.clone(), &options);
         assert!(compiled == again, "seed {seed}: two runs differ");
         served += usize::from(!compiled.table.routes.is_empty());
@@ -105,6 +115,46 @@ fn odd_worlds_give_good_tables() {
     }
     // Else the worlds were so odd that nothing was tried.
     assert!(served > usize::try_from(WORLDS).unwrap() / 4, "only {served} worlds had a route that is served");
+}
+
+/// What a data plane might refuse: anything that is in the table.
+fn refuse_some(compiled: &Compiled, options: &mut Options, random: &mut Random) {
+    for section in sections(compiled) {
+        if random.below(4) == 0 {
+            options.refused.insert(section, "seen to be odd".to_owned());
+        }
+    }
+}
+
+fn sections(compiled: &Compiled) -> Vec<SectionId> {
+    let table = &compiled.table;
+    let listeners = table.listeners.iter().map(|one| SectionId::new(SectionKind::Listener, &*one.id));
+    let routes = table.routes.iter().map(|one| SectionId::new(SectionKind::Route, &*one.id));
+    let backends = table.backends.iter().map(|one| SectionId::new(SectionKind::Backend, &*one.id));
+    let certificates = table.certificates.iter().map(|one| SectionId::new(SectionKind::Certificate, &*one.id));
+    listeners.chain(routes).chain(backends).chain(certificates).collect()
+}
+
+fn holds(compiled: &Compiled, section: &SectionId) -> bool {
+    sections(compiled).contains(section)
+}
+
+/// Every port of the pods has one owner, and a Service leads to what its Gateway was allotted.
+fn check_allotments(seed: u64, compiled: &Compiled, options: &Options) {
+    let Ports::Allotted { range, .. } = &options.ports else {
+        assert!(compiled.allotments.is_empty() && compiled.services.is_empty(), "seed {seed}");
+        return;
+    };
+    let ports: BTreeSet<u16> = compiled.allotments.values().copied().collect();
+    assert_eq!(ports.len(), compiled.allotments.len(), "seed {seed}: a port is allotted twice");
+    assert!(ports.iter().all(|port| range.contains(port)), "seed {seed}: {ports:?}");
+    for service in &compiled.services {
+        assert!(!service.ports.is_empty() && !compiled.held.contains(&service.gateway), "seed {seed}");
+        for port in &service.ports {
+            let owner = PortOwner { gateway: service.gateway.clone(), port: port.port };
+            assert_eq!(compiled.allotments.get(&owner), Some(&port.target_port), "seed {seed}");
+        }
+    }
 }
 
 fn odd_world(cases: &[Case], seed: u64) -> (World, Options) {
@@ -126,7 +176,9 @@ fn odd_world(cases: &[Case], seed: u64) -> (World, Options) {
         }
     }
     let ports = [0, 80, 443, 8443];
+    let allotted = Ports::Allotted { range: 20_000..=20_002, before: BTreeMap::new() };
     let options = Options {
+        ports: random.pick(&[Ports::AsListed, allotted]).clone(),
         http3: random.below(2) == 0,
         local_endpoints: *random.pick(&[LocalEndpoints::Refused, LocalEndpoints::Allowed]),
         ingress_ports: (*random.pick(&ports), *random.pick(&ports)),

@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use headrace_compile::{Key, Kind};
+use headrace_compile::{Key, Kind, Reference};
 use headrace_table::{SectionId, SectionKind};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::publish::acknowledgements::Refusal;
-use crate::watch::Reference;
 
 struct Rig {
     store: Arc<Store>,

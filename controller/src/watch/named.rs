@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use headrace_compile::{Key, Kind};
+use headrace_compile::{Key, Kind, Reference, References};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 use tokio::sync::watch;
@@ -20,7 +20,6 @@ use super::discovery::resource;
 use super::entry::Entry;
 use super::follow::{Follower, Sink};
 use super::kinds::Watched;
-use super::references::{Reference, References};
 use super::{Context, Store};
 
 /// Watches at a time. A connection of HTTP/1.1 carries one, and an API server serves some thousands of connections.

@@ -6,12 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use headrace_compile::{Key, Kind, World};
+use headrace_compile::{Key, Kind, Reference, References, World};
 use tokio::sync::watch;
 
 use super::entry::Entry;
 use super::kinds::Watched;
-use super::references::{Reference, References};
 
 /// Unreadable objects that are remembered by name. Of more, the count is enough.
 const MAX_UNREADABLE: usize = 100;

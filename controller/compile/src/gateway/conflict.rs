@@ -1,7 +1,8 @@
 //! Listeners against one another: who has a port, who has a host name, and whose certificates a client may confuse.
 //!
 //! Owns those decisions. Within a Gateway no side of a conflict wins (Gateway API: "MUST NOT pick one conflicting Listener
-//! as the winner"); between Gateways, which share the ports of one pod set, the older Gateway's listener stays.
+//! as the winner"). A Gateway's own listeners go before those of its ListenerSets, and an older set's before a younger's.
+//! Between Gateways that share their ports, the older Gateway's listener stays.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +15,25 @@ use crate::budget::Budget;
 use crate::certificate::Certificates;
 use crate::diagnosis::Fault;
 use crate::hostname;
+use crate::options::{Options, Ports};
 
 /// Marks the listeners of all Gateways, which come with the oldest first.
-pub(super) fn find(gateways: &mut [&mut GatewayState], certificates: &Certificates<'_>, budget: &mut Budget) {
+pub(super) fn find(
+    gateways: &mut [&mut GatewayState],
+    options: &Options,
+    certificates: &Certificates<'_>,
+    budget: &mut Budget,
+) {
     for gateway in gateways.iter_mut() {
-        within(&mut gateway.listeners);
+        let own = gateway.own.min(gateway.listeners.len());
+        let (own, of_sets) = gateway.listeners.split_at_mut(own);
+        within(own);
+        merge(own, of_sets);
     }
-    between(gateways, budget);
+    match options.ports {
+        Ports::AsListed => between(gateways, budget),
+        Ports::Allotted { .. } => make_room(gateways, budget),
+    }
     overlaps(gateways, certificates);
 }
 
@@ -58,11 +71,84 @@ fn clash(listener: &Listener, other: &Listener) -> Option<Fault> {
     None
 }
 
+/// What is spoken on a port and who has it, with whom each host is.
+#[derive(Default)]
+struct Claim {
+    protocol: String,
+    first: String,
+    hosts: BTreeMap<HostPattern, String>,
+}
+
+/// The listeners of sets, in their order, against all before them.
+fn merge(own: &[Listener], of_sets: &mut [Listener]) {
+    if of_sets.is_empty() {
+        return;
+    }
+    let mut claims: BTreeMap<(u16, bool), Claim> = BTreeMap::new();
+    for listener in own {
+        if let (Some(port), true) = (listener.port, listener.refused.is_empty()) {
+            claim(&mut claims, port, listener);
+        }
+    }
+    for listener in of_sets {
+        let Some(port) = listener.port else { continue };
+        // A protocol that is not supported clashes all the same: that is what is to be changed first.
+        let is_spoken = listener.protocol.is_some();
+        if !listener.refused.is_empty() && is_spoken {
+            continue;
+        }
+        let conflict = claims.get(&(port, is_udp(listener))).and_then(|claim| {
+            if claim.protocol != listener.spec_protocol {
+                let message = format!("listener {} has port {port} for protocol {}", claim.first, claim.protocol);
+                return Some(Fault::new("protocol", ListenerReason::ProtocolConflict, message));
+            }
+            let owner = claim.hosts.get(&listener.host)?;
+            let message = format!("listener {owner} has port {port} for {}", hostname::in_words(&listener.host));
+            Some(Fault::new("hostname", ListenerReason::HostnameConflict, message))
+        });
+        match conflict {
+            Some(fault) => listener.conflicts.push(fault.under(&listener.field)),
+            None if is_spoken => claim(&mut claims, port, listener),
+            None => {}
+        }
+    }
+}
+
+fn claim(claims: &mut BTreeMap<(u16, bool), Claim>, port: u16, listener: &Listener) {
+    let claim = claims.entry((port, is_udp(listener))).or_insert_with(|| Claim {
+        protocol: listener.spec_protocol.clone(),
+        first: listener.id(),
+        hosts: BTreeMap::new(),
+    });
+    claim.hosts.entry(listener.host.clone()).or_insert_with(|| listener.id());
+}
+
+/// TCP and UDP have ports of their own.
+fn is_udp(listener: &Listener) -> bool {
+    listener.spec_protocol == "UDP"
+}
+
+/// Gateways with ports of their own share nothing but the table.
+fn make_room(gateways: &mut [&mut GatewayState], budget: &mut Budget) {
+    for gateway in gateways.iter_mut().filter(|gateway| gateway.is_accepted()) {
+        for listener in gateway.listeners.iter_mut().filter(|listener| listener.is_accepted()) {
+            if !budget.take_listener() {
+                table_is_full(listener);
+            }
+        }
+    }
+}
+
+fn table_is_full(listener: &mut Listener) {
+    let message = "the table is full: there are too many listeners in the cluster";
+    listener.refuse("", ListenerReason::PortUnavailable, message);
+}
+
 fn between(gateways: &mut [&mut GatewayState], budget: &mut Budget) {
     // For each port its protocol, and for each host on it, who was first.
     let mut claims: BTreeMap<u16, (Protocol, String, BTreeMap<HostPattern, String>)> = BTreeMap::new();
     for gateway in gateways.iter_mut() {
-        if !gateway.refused.is_empty() || gateway.pending.is_some() {
+        if !gateway.is_accepted() {
             continue;
         }
         for listener in gateway.listeners.iter_mut().filter(|listener| listener.is_accepted()) {
@@ -85,11 +171,7 @@ fn between(gateways: &mut [&mut GatewayState], budget: &mut Budget) {
                 None if budget.take_listener() => {
                     hosts.insert(listener.host.clone(), id);
                 }
-                None => {
-                    let message = "the table is full: there are too many listeners in the cluster";
-                    let fault = Fault::new("", ListenerReason::PortUnavailable, message);
-                    listener.refused.push(fault.under(&listener.field));
-                }
+                None => table_is_full(listener),
             }
         }
     }
@@ -99,14 +181,15 @@ fn between(gateways: &mut [&mut GatewayState], budget: &mut Budget) {
 /// listener with a request that is meant for another.
 fn overlaps(gateways: &mut [&mut GatewayState], certificates: &Certificates<'_>) {
     for gateway in gateways.iter_mut() {
-        let found: Vec<Option<Fault>> = gateway
-            .listeners
-            .iter()
-            .map(|listener| {
-                let others = gateway.listeners.iter().filter(|other| other.name != listener.name);
-                let others = others.filter(|other| is_tls_neighbour(listener, other));
-                let mut faults: Vec<Fault> =
-                    others.filter_map(|other| overlap(listener, other, certificates)).collect();
+        let compared = &gateway.listeners[..gateway.listeners.len().min(MAX_COMPARED)];
+        let covered: Vec<Vec<HostPattern>> = compared.iter().map(|listener| covered(listener, certificates)).collect();
+        let found: Vec<Option<Fault>> = (0..compared.len())
+            .map(|at| {
+                let others = (0..compared.len()).filter(|other| *other != at);
+                let others = others.filter(|other| is_tls_neighbour(&compared[at], &compared[*other]));
+                let mut faults: Vec<Fault> = others
+                    .filter_map(|other| overlap((&compared[at], &covered[at]), (&compared[other], &covered[other])))
+                    .collect();
                 // A certificate that is good for both is what lets a client confuse them.
                 faults.sort_by_key(|fault| fault.reason != ListenerReason::OverlappingCertificates.into());
                 faults.into_iter().next()
@@ -118,19 +201,27 @@ fn overlaps(gateways: &mut [&mut GatewayState], certificates: &Certificates<'_>)
     }
 }
 
+/// Listeners of a Gateway that are looked at for overlaps: each is compared with each, for the sake of a warning. A Gateway
+/// itself has 64 at most, and so has each of its ListenerSets.
+const MAX_COMPARED: usize = 256;
+
 fn is_tls_neighbour(listener: &Listener, other: &Listener) -> bool {
     [listener, other].iter().all(|one| one.is_accepted() && one.protocol == Some(Protocol::Https))
         && listener.port == other.port
 }
 
-fn overlap(listener: &Listener, other: &Listener, certificates: &Certificates<'_>) -> Option<Fault> {
-    let covered = |listener: &Listener| -> Vec<HostPattern> {
-        let names = listener.certificates.iter().flat_map(|id| certificates.names(id));
-        names.filter_map(|name| HostPattern::try_from(name.as_str()).ok()).collect()
-    };
-    let theirs = covered(other);
-    let shared =
-        covered(listener).into_iter().find(|name| theirs.iter().any(|their| hostname::meet(name, their).is_some()));
+/// The names that the listener's certificates are good for.
+fn covered(listener: &Listener, certificates: &Certificates<'_>) -> Vec<HostPattern> {
+    let names = listener.certificates.iter().flat_map(|id| certificates.names(id));
+    names.filter_map(|name| HostPattern::try_from(name.as_str()).ok()).collect()
+}
+
+/// Each listener comes with the names that it covers.
+fn overlap(
+    (listener, ours): (&Listener, &[HostPattern]),
+    (other, theirs): (&Listener, &[HostPattern]),
+) -> Option<Fault> {
+    let shared = ours.iter().find(|name| theirs.iter().any(|their| hostname::meet(name, their).is_some()));
     if let Some(name) = shared {
         let message = format!(
             "a certificate is good for {name}, and so is one of listener {}: a client may send requests for one on a \

@@ -15,8 +15,8 @@ use crate::certificate::Certificates;
 use crate::diagnosis::Fault;
 use crate::grant::{Grants, Referent, Referrer};
 use crate::hostname;
-use crate::status::RouteGroupKind;
-use crate::world::{Key, id_part};
+use crate::status::{ObjectRef, RouteGroupKind};
+use crate::world::{Key, Kind, id_part};
 
 /// Kinds of routes that listeners take, in the order in which a status lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +47,8 @@ const MAX_CERTIFICATE_REFS: usize = 64;
 /// A listener of a Gateway of ours.
 pub(crate) struct Listener {
     pub(crate) gateway: Key,
+    /// The object that has it: the Gateway, or a ListenerSet on it.
+    pub(crate) owner: ObjectRef,
     pub(crate) name: String,
     /// `spec.listeners[i]`.
     pub(crate) field: String,
@@ -54,6 +56,10 @@ pub(crate) struct Listener {
     pub(crate) spec_port: i32,
     /// Absent where it is not one that can be bound.
     pub(crate) port: Option<u16>,
+    /// What the pods bind for it.
+    pub(crate) bound: Option<u16>,
+    /// As the spec has it.
+    pub(crate) spec_protocol: String,
     /// Absent where it is not supported.
     pub(crate) protocol: Option<Protocol>,
     pub(crate) host: HostPattern,
@@ -65,6 +71,8 @@ pub(crate) struct Listener {
     pub(crate) refused: Vec<Fault>,
     /// With which listeners it clashes.
     pub(crate) conflicts: Vec<Fault>,
+    /// Why the data plane does not serve it, although it is accepted.
+    pub(crate) unserved: Vec<Fault>,
     /// References that cannot be used.
     pub(crate) refs: Vec<Fault>,
     /// Listeners with which a client may confuse it.
@@ -75,7 +83,15 @@ pub(crate) struct Listener {
 impl Listener {
     /// The listener's id in the table.
     pub(crate) fn id(&self) -> String {
-        format!("{}/{}", self.gateway.id(), id_part(&self.name))
+        match self.is_of_set() {
+            false => format!("{}/{}", self.gateway.id(), id_part(&self.name)),
+            true => format!("{}/{}/{}", self.gateway.id(), self.owner.key().id(), id_part(&self.name)),
+        }
+    }
+
+    /// Whether it is a ListenerSet's.
+    pub(crate) fn is_of_set(&self) -> bool {
+        self.owner.kind == Kind::ListenerSet
     }
 
     pub(crate) fn is_accepted(&self) -> bool {
@@ -85,6 +101,7 @@ impl Listener {
     /// Whether it can be served: unresolved references alone stop it only where nothing is left without them.
     pub(crate) fn is_valid(&self) -> bool {
         self.is_accepted()
+            && self.unserved.is_empty()
             && !self.kinds.is_empty()
             && match self.protocol {
                 Some(Protocol::Http) => true,
@@ -94,11 +111,11 @@ impl Listener {
     }
 
     pub(crate) fn table(&self, options: &Options) -> Option<wire::Listener> {
-        let (port, protocol) = (self.port?, self.protocol?);
+        let protocol = self.protocol?;
         Some(wire::Listener {
             id: self.id(),
-            port,
-            public_port: port,
+            port: self.bound?,
+            public_port: self.port?,
             protocol,
             http3: options.http3 && protocol == Protocol::Https,
             hostname: hostname::to_wire(&self.host),
@@ -107,15 +124,17 @@ impl Listener {
     }
 }
 
+/// The listeners of a Gateway or of a ListenerSet on it.
 pub(super) fn read_all(
-    key: &Key,
-    gateway: &Gateway,
+    owner: &ObjectRef,
+    (key, gateway): (&Key, &Gateway),
+    specs: &[GatewayListeners],
     grants: &Grants<'_>,
     certificates: &mut Certificates<'_>,
 ) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
-    for (index, spec) in gateway.spec.listeners.iter().enumerate() {
-        let mut listener = read(key, index, spec);
+    for (index, spec) in specs.iter().enumerate() {
+        let mut listener = read(owner, key, index, spec);
         if listeners.iter().any(|other| other.name == listener.name) {
             let message = format!("another listener is named {}: give this one a name of its own", listener.name);
             listener.refuse("name", ListenerReason::UnsupportedValue, message);
@@ -133,7 +152,7 @@ pub(super) fn read_all(
 }
 
 impl Listener {
-    fn refuse(&mut self, field: &str, reason: ListenerReason, message: impl Into<String>) {
+    pub(crate) fn refuse(&mut self, field: &str, reason: ListenerReason, message: impl Into<String>) {
         self.refused.push(Fault::new(field, reason, message).under(&self.field));
     }
 
@@ -142,13 +161,16 @@ impl Listener {
     }
 }
 
-fn read(key: &Key, index: usize, spec: &GatewayListeners) -> Listener {
+fn read(owner: &ObjectRef, key: &Key, index: usize, spec: &GatewayListeners) -> Listener {
     let mut listener = Listener {
         gateway: key.clone(),
+        owner: owner.clone(),
         name: spec.name.clone(),
         field: format!("spec.listeners[{index}]"),
         spec_port: spec.port,
         port: u16::try_from(spec.port).ok().filter(|port| *port != 0),
+        bound: None,
+        spec_protocol: spec.protocol.clone(),
         protocol: None,
         host: HostPattern::Any,
         kinds: Vec::new(),
@@ -156,6 +178,7 @@ fn read(key: &Key, index: usize, spec: &GatewayListeners) -> Listener {
         certificates: Vec::new(),
         refused: Vec::new(),
         conflicts: Vec::new(),
+        unserved: Vec::new(),
         refs: Vec::new(),
         overlaps: Vec::new(),
         attached_routes: 0,
@@ -252,7 +275,7 @@ fn read_tls(
             listener.unresolved(&field, ListenerReason::InvalidCertificateRef, message);
             return;
         }
-        match resolve(&listener.gateway, reference, grants, certificates) {
+        match resolve(&listener.owner, reference, grants, certificates) {
             Ok(id) if listener.certificates.contains(&id) => {}
             Ok(id) => listener.certificates.push(id),
             Err((reason, message)) => listener.unresolved(&field, reason, message),
@@ -261,7 +284,7 @@ fn read_tls(
 }
 
 fn resolve(
-    gateway: &Key,
+    owner: &ObjectRef,
     reference: &GatewayListenersTlsCertificateRefs,
     grants: &Grants<'_>,
     certificates: &mut Certificates<'_>,
@@ -273,12 +296,14 @@ fn resolve(
         return Err((ListenerReason::InvalidCertificateRef, message));
     }
     let namespace = reference.namespace.as_deref().filter(|namespace| !namespace.is_empty());
-    let key = Key::new(namespace.unwrap_or(&gateway.namespace), &*reference.name);
-    let from = Referrer { group: GATEWAY_GROUP, kind: "Gateway", namespace: &gateway.namespace };
+    let key = Key::new(namespace.unwrap_or(&owner.namespace), &*reference.name);
+    let from = Referrer { group: GATEWAY_GROUP, kind: owner.kind.label(), namespace: &owner.namespace };
     if !grants.permit(from, Referent { group, kind, namespace: &key.namespace, name: &key.name }) {
         let message = format!(
-            "Secret {key} is in another namespace: a ReferenceGrant in {} must permit it to Gateways of {}",
-            key.namespace, gateway.namespace
+            "Secret {key} is in another namespace: a ReferenceGrant in {} must permit it to {}s of {}",
+            key.namespace,
+            owner.kind.label(),
+            owner.namespace
         );
         return Err((ListenerReason::RefNotPermitted, message));
     }

@@ -1,12 +1,12 @@
-//! From which namespaces a listener takes routes.
+//! From which namespaces a listener takes routes, and a Gateway ListenerSets.
 //!
 //! Owns label selectors over Namespaces. It must not know routes.
 
 use std::collections::BTreeMap;
 
 use gateway_api::gateways::{
-    GatewayListenersAllowedRoutesNamespaces, GatewayListenersAllowedRoutesNamespacesFrom,
-    GatewayListenersAllowedRoutesNamespacesSelector,
+    GatewayAllowedListenersNamespaces, GatewayAllowedListenersNamespacesFrom, GatewayListenersAllowedRoutesNamespaces,
+    GatewayListenersAllowedRoutesNamespacesFrom,
 };
 use headrace_crds::condition::ListenerReason;
 
@@ -51,14 +51,33 @@ impl Namespaces {
         match (&spec.from, &spec.selector) {
             (None | Some(From::Same), _) => Ok(Namespaces::Same),
             (Some(From::All), _) => Ok(Namespaces::All),
-            (Some(From::Selector), Some(selector)) => requirements(selector).map(Namespaces::Selected),
-            (Some(From::Selector), None) => {
-                Err(Fault::new("selector", ListenerReason::UnsupportedValue, "from: Selector needs a selector"))
+            (Some(From::Selector), Some(selector)) => {
+                let expressions = selector.match_expressions.iter().flatten();
+                let expressions = expressions.map(|one| (&*one.key, &*one.operator, one.values.as_deref()));
+                requirements(selector.match_labels.as_ref(), expressions).map(Namespaces::Selected)
             }
+            (Some(From::Selector), None) => Err(no_selector()),
         }
     }
 
-    /// Whether routes of `namespace` may attach to a listener of a Gateway in `own`.
+    /// Those whose ListenerSets a Gateway takes.
+    pub(super) fn of_listener_sets(spec: Option<&GatewayAllowedListenersNamespaces>) -> Result<Self, Fault> {
+        use GatewayAllowedListenersNamespacesFrom as From;
+        let Some(spec) = spec else { return Ok(Namespaces::None) };
+        match (&spec.from, &spec.selector) {
+            (None | Some(From::None), _) => Ok(Namespaces::None),
+            (Some(From::Same), _) => Ok(Namespaces::Same),
+            (Some(From::All), _) => Ok(Namespaces::All),
+            (Some(From::Selector), Some(selector)) => {
+                let expressions = selector.match_expressions.iter().flatten();
+                let expressions = expressions.map(|one| (&*one.key, &*one.operator, one.values.as_deref()));
+                requirements(selector.match_labels.as_ref(), expressions).map(Namespaces::Selected)
+            }
+            (Some(From::Selector), None) => Err(no_selector()),
+        }
+    }
+
+    /// Whether objects of `namespace` may attach to one in `own`.
     pub(crate) fn allow(&self, world: &World, own: &str, namespace: &str) -> bool {
         match self {
             Namespaces::None => false,
@@ -90,14 +109,22 @@ impl Requirement {
     }
 }
 
-fn requirements(selector: &GatewayListenersAllowedRoutesNamespacesSelector) -> Result<Vec<Requirement>, Fault> {
-    let labels = selector.match_labels.iter().flatten();
+fn no_selector() -> Fault {
+    Fault::new("selector", ListenerReason::UnsupportedValue, "from: Selector needs a selector")
+}
+
+/// Expressions are key, operator and values.
+fn requirements<'s>(
+    labels: Option<&BTreeMap<String, String>>,
+    expressions: impl Iterator<Item = (&'s str, &'s str, Option<&'s [String]>)>,
+) -> Result<Vec<Requirement>, Fault> {
+    let labels = labels.into_iter().flatten();
     let mut requirements: Vec<Requirement> = labels
         .map(|(label, value)| Requirement { label: label.clone(), operator: Operator::In(vec![value.clone()]) })
         .collect();
-    for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
-        let values = expression.values.clone().unwrap_or_default();
-        let operator = match (expression.operator.as_str(), values.is_empty()) {
+    for (index, (label, operator, values)) in expressions.enumerate() {
+        let values = values.unwrap_or_default().to_vec();
+        let operator = match (operator, values.is_empty()) {
             ("In", false) => Operator::In(values),
             ("NotIn", false) => Operator::NotIn(values),
             ("Exists", true) => Operator::Exists,
@@ -111,7 +138,7 @@ fn requirements(selector: &GatewayListenersAllowedRoutesNamespacesSelector) -> R
                 return Err(Fault::new(field, ListenerReason::UnsupportedValue, message));
             }
         };
-        requirements.push(Requirement { label: expression.key.clone(), operator });
+        requirements.push(Requirement { label: label.to_owned(), operator });
     }
     Ok(requirements)
 }

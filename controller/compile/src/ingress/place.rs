@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use headrace_crds::condition::IngressReason;
-use headrace_table::HostPattern;
 use headrace_table::wire::{self, Attachment, Protocol};
+use headrace_table::{HostPattern, SectionKind};
 
 use super::read::Parsed;
 use crate::Options;
@@ -58,7 +58,14 @@ impl Places {
         }
         if port != 0 && !self.clear.contains_key(&HostPattern::Any) && budget.take_listener() {
             let id = "Ingress/http".to_owned();
-            self.listeners.push(listener(&id, port, Protocol::Http, &HostPattern::Any, None, options));
+            if let Some(message) = options.refusal(SectionKind::Listener, &id) {
+                for ingress in ingresses.iter_mut() {
+                    ingress.refused.push(Fault::new("spec", IngressReason::UnsupportedValue, &*message));
+                }
+                return;
+            }
+            let ports = (port, options.ingress_public_ports().0);
+            self.listeners.push(listener(&id, ports, Protocol::Http, &HostPattern::Any, None, options));
             self.clear.insert(HostPattern::Any, Listening { id, ours: true });
         }
     }
@@ -123,7 +130,11 @@ impl Places {
             ));
         }
         let id = format!("Ingress/https/{host}");
-        self.listeners.push(listener(&id, port, Protocol::Https, host, Some(certificate), options));
+        if let Some(message) = options.refusal(SectionKind::Listener, &id) {
+            return Some(Fault::new("hosts", IngressReason::UnsupportedValue, message));
+        }
+        let ports = (port, options.ingress_public_ports().1);
+        self.listeners.push(listener(&id, ports, Protocol::Https, host, Some(certificate), options));
         self.tls.insert(host.clone(), Listening { id, ours: true });
         certificates.insert(host.clone(), certificate.to_owned());
         None
@@ -176,10 +187,10 @@ fn most_specific<'m, T>(by_host: &'m BTreeMap<HostPattern, T>, host: &HostPatter
     hostname::covering(host).find_map(|pattern| by_host.get(&pattern).map(|value| (pattern, value)))
 }
 
-/// The listeners that Gateways have on the port, or one that speaks another protocol there.
+/// The listeners that Gateways have on the port of the pods, or one that speaks another protocol there.
 fn of_gateways(gateways: &Gateways, port: u16, protocol: Protocol) -> Result<ByHost, String> {
     let mut listening = ByHost::new();
-    for listener in gateways.served().filter(|listener| listener.port == Some(port)) {
+    for listener in gateways.served().filter(|listener| listener.bound == Some(port)) {
         if listener.protocol != Some(protocol) {
             return Err(listener.id());
         }
@@ -188,9 +199,10 @@ fn of_gateways(gateways: &Gateways, port: u16, protocol: Protocol) -> Result<ByH
     Ok(listening)
 }
 
+/// Ports are the one that the pods bind and the one that clients know.
 fn listener(
     id: &str,
-    port: u16,
+    (port, public_port): (u16, u16),
     protocol: Protocol,
     host: &HostPattern,
     certificate: Option<&str>,
@@ -199,7 +211,7 @@ fn listener(
     wire::Listener {
         id: id.to_owned(),
         port,
-        public_port: port,
+        public_port,
         protocol,
         http3: options.http3 && protocol == Protocol::Https,
         hostname: hostname::to_wire(host),

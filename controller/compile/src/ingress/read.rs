@@ -176,6 +176,7 @@ fn resolve(namespace: &str, backend: &IngressBackend, backends: &mut Backends<'_
             BackendError::NoPort(..) => ("service.port", IngressReason::BackendNotFound),
             BackendError::TableFull(_) => ("", IngressReason::BackendNotFound),
             BackendError::ExternalName(_) => ("service.name", IngressReason::InvalidKind),
+            BackendError::Refused(..) | BackendError::Policy(..) => ("", IngressReason::UnsupportedProtocol),
             BackendError::NotTcp(..) | BackendError::AppProtocol(..) => {
                 ("service.port", IngressReason::UnsupportedProtocol)
             }

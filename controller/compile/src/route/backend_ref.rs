@@ -38,6 +38,7 @@ pub(super) fn resolve(shape: &BackendShape, around: &mut Surroundings<'_, '_>) -
             BackendError::NoPort(..) => ("port", RouteReason::BackendNotFound),
             BackendError::TableFull(_) => ("", RouteReason::BackendNotFound),
             BackendError::ExternalName(_) => ("name", RouteReason::InvalidKind),
+            BackendError::Refused(..) | BackendError::Policy(..) => ("", RouteReason::UnsupportedProtocol),
             BackendError::NotTcp(..) | BackendError::AppProtocol(..) => ("port", RouteReason::UnsupportedProtocol),
         };
         Fault::new(field, reason, error.to_string())

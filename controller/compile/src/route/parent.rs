@@ -8,7 +8,7 @@ use headrace_table::HostPattern;
 
 use super::shape::Shape;
 use crate::diagnosis::Fault;
-use crate::gateway::{GatewayState, Listener};
+use crate::gateway::{GATEWAY_GROUP, GatewayState, Listener};
 use crate::hostname;
 use crate::world::{Key, World};
 
@@ -20,13 +20,31 @@ pub(super) struct Reached {
     pub(super) hostnames: Vec<String>,
 }
 
-/// The Gateway that a parentRef names, if it is a Gateway that it names.
-pub(super) fn gateway_key(parent: &ParentReference, own_namespace: &str) -> Option<Key> {
-    let group = parent.group.as_deref().unwrap_or("gateway.networking.k8s.io");
-    let kind = parent.kind.as_deref().unwrap_or("Gateway");
+/// What a parentRef names.
+pub(super) enum Named {
+    Gateway(Key),
+    ListenerSet(Key),
+}
+
+/// What the parentRef names, if it is of a kind that has listeners.
+pub(super) fn named(parent: &ParentReference, own_namespace: &str) -> Option<Named> {
+    let group = parent.group.as_deref().unwrap_or(GATEWAY_GROUP);
     let namespace = parent.namespace.as_deref().filter(|namespace| !namespace.is_empty());
-    let is_gateway = (group, kind) == ("gateway.networking.k8s.io", "Gateway");
-    is_gateway.then(|| Key::new(namespace.unwrap_or(own_namespace), &*parent.name))
+    let key = || Key::new(namespace.unwrap_or(own_namespace), &*parent.name);
+    match (group, parent.kind.as_deref().unwrap_or("Gateway")) {
+        (GATEWAY_GROUP, "Gateway") => Some(Named::Gateway(key())),
+        (GATEWAY_GROUP, "ListenerSet") => Some(Named::ListenerSet(key())),
+        _ => None,
+    }
+}
+
+/// A parent that is ours.
+pub(super) struct Parent {
+    /// The index of the parentRef.
+    pub(super) index: usize,
+    pub(super) gateway: Key,
+    /// The ListenerSet on it, where the route names that.
+    pub(super) set: Option<Key>,
 }
 
 /// The listeners that the route reaches, or why there is none. Fields are relative to the parentRef.
@@ -35,10 +53,16 @@ pub(super) fn attach(
     shape: &Shape,
     hosts: &[HostPattern],
     parent: &ParentReference,
+    set: Option<&Key>,
     gateway: &GatewayState,
 ) -> Result<Vec<Reached>, Fault> {
     let section = parent.section_name.as_deref().filter(|section| !section.is_empty());
-    let mut listeners: Vec<(usize, &Listener)> = gateway.listeners.iter().enumerate().collect();
+    let theirs = gateway.listeners_of(set);
+    if let (Some(set), 0) = (set, theirs.clone().count()) {
+        let message = format!("ListenerSet {set} has no listeners on its Gateway: see its conditions");
+        return Err(Fault::new("name", RouteReason::NoMatchingParent, message));
+    }
+    let mut listeners: Vec<(usize, &Listener)> = theirs.clone().collect();
     listeners.retain(|(_, listener)| {
         section.is_none_or(|section| listener.name == section)
             && parent.port.is_none_or(|port| listener.spec_port == port)
@@ -52,19 +76,21 @@ pub(super) fn attach(
             (None, None) => "listener".to_owned(),
         };
         let known: Vec<String> =
-            gateway.listeners.iter().map(|listener| format!("{} ({})", listener.name, listener.spec_port)).collect();
+            theirs.map(|(_, listener)| format!("{} ({})", listener.name, listener.spec_port)).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        let message = format!("the Gateway has no {wanted}: it has {known}");
+        let kind = if set.is_some() { "ListenerSet" } else { "Gateway" };
+        let message = format!("the {kind} has no {wanted}: it has {known}");
         return Err(Fault::new(field, RouteReason::NoMatchingParent, message));
     }
     let namespace = &shape.object.namespace;
     listeners.retain(|(_, listener)| {
-        listener.kinds.contains(&shape.kind) && listener.namespaces.allow(world, &listener.gateway.namespace, namespace)
+        listener.kinds.contains(&shape.kind) && listener.namespaces.allow(world, &listener.owner.namespace, namespace)
     });
     if listeners.is_empty() {
         let message = format!(
-            "no listener takes routes of kind {} from namespace {namespace}: change allowedRoutes of the Gateway",
-            shape.kind.group_kind().kind
+            "no listener takes routes of kind {} from namespace {namespace}: change allowedRoutes of the {}",
+            shape.kind.group_kind().kind,
+            if set.is_some() { "ListenerSet" } else { "Gateway" }
         );
         return Err(Fault::new("", RouteReason::NotAllowedByListeners, message));
     }

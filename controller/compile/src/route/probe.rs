@@ -4,7 +4,7 @@
 //! door is the judge: what it does not like about header octets, patterns or origins need not be said here again.
 
 use headrace_table::wire::{self, Action, Attachment, Backend, BackendProtocol, Listener, Protocol, Route, Rule};
-use headrace_table::{List, Place, Reason, Table};
+use headrace_table::{List, Place, Reason, Refused, Table};
 
 const LISTENER: &str = "probe/probe/probe";
 
@@ -15,12 +15,29 @@ pub(crate) struct Objection {
     pub(crate) message: String,
 }
 
-/// A table of nothing but this rule.
+/// What it has against a rule.
 pub(crate) fn object_to(rule: &Rule) -> Option<Objection> {
-    let mut backends: Vec<String> = match &rule.action {
-        Action::Forward(forward) => forward.backends.iter().filter_map(|backend| backend.backend.clone()).collect(),
-        Action::Redirect(_) | Action::Respond(_) => Vec::new(),
+    let refused = refusal(vec![rule.clone()])?;
+    let field = match &refused.place {
+        Place::Match(_, _, at) => format!("matches[{at}]"),
+        _ => field_of(rule, &refused.reason),
     };
+    Some(Objection { field, message: refused.reason.to_string() })
+}
+
+/// Whether it would take them all, which is asked first because most rules are good.
+pub(crate) fn takes_all(rules: Vec<Rule>) -> bool {
+    rules.is_empty() || refusal(rules).is_none()
+}
+
+/// A table of nothing but these rules.
+fn refusal(rules: Vec<Rule>) -> Option<Refused> {
+    let forwards = rules.iter().filter_map(|rule| match &rule.action {
+        Action::Forward(forward) => Some(forward),
+        Action::Redirect(_) | Action::Respond(_) => None,
+    });
+    let mut backends: Vec<String> =
+        forwards.flat_map(|forward| &forward.backends).filter_map(|backend| backend.backend.clone()).collect();
     backends.sort();
     backends.dedup();
     let table = wire::Table {
@@ -37,20 +54,15 @@ pub(crate) fn object_to(rule: &Rule) -> Option<Objection> {
             id: "Probe/probe/probe".to_owned(),
             created: 0,
             attachments: vec![Attachment { listener: LISTENER.to_owned(), hostnames: Vec::new() }],
-            rules: vec![rule.clone()],
+            rules,
         }],
         backends: backends
             .into_iter()
-            .map(|id| Backend { id, protocol: BackendProtocol::Http1, endpoints: Vec::new() })
+            .map(|id| Backend { id, protocol: BackendProtocol::Http1, endpoints: Vec::new(), tls: None })
             .collect(),
         certificates: Vec::new(),
     };
-    let refused = Table::try_from(table).err()?;
-    let field = match &refused.place {
-        Place::Match(_, _, at) => format!("matches[{at}]"),
-        _ => field_of(rule, &refused.reason),
-    };
-    Some(Objection { field, message: refused.reason.to_string() })
+    Table::try_from(table).err()
 }
 
 /// Where in an object the rule's part stands that a reason is about, where only one place can be meant.

@@ -4,9 +4,11 @@
 
 #![allow(dead_code, reason = "each of the tests that share this file needs a part of it")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use headrace_compile::{Kind, LocalEndpoints, Object, Options, World};
+use headrace_compile::{Key, Kind, LocalEndpoints, Object, Options, PortOwner, Ports, World};
+use headrace_table::{SectionId, SectionKind};
 use serde::Deserialize;
 use serde_yaml::Value;
 
@@ -30,7 +32,55 @@ struct OptionsDocument {
     http3: Option<bool>,
     local_endpoints: Option<bool>,
     ingress_ports: Option<(u16, u16)>,
+    ingress_public_ports: Option<(u16, u16)>,
+    /// `namespace/name`.
+    ingress_service: Option<String>,
     gateway_api_version: Option<String>,
+    /// The first and the last port that may be allotted. Ports are as listed where it is absent.
+    allotted: Option<(u16, u16)>,
+    /// By `namespace/gateway:port`.
+    #[serde(default)]
+    before: BTreeMap<String, u16>,
+    /// By `kind id`.
+    #[serde(default)]
+    refused: BTreeMap<String, String>,
+    #[serde(default)]
+    pod_sets: Vec<String>,
+}
+
+impl OptionsDocument {
+    fn apply(self, options: &mut Options) {
+        options.http3 = self.http3.unwrap_or(options.http3);
+        if self.local_endpoints == Some(true) {
+            options.local_endpoints = LocalEndpoints::Allowed;
+        }
+        options.ingress_ports = self.ingress_ports.unwrap_or(options.ingress_ports);
+        options.ingress_public_ports = self.ingress_public_ports;
+        options.ingress_service = self.ingress_service.as_deref().map(key);
+        options.gateway_api_version = self.gateway_api_version;
+        if let Some((first, last)) = self.allotted {
+            let before = self.before.iter().map(|(owner, port)| (port_owner(owner), *port)).collect();
+            options.ports = Ports::Allotted { range: first..=last, before };
+        }
+        let refused = self.refused.into_iter();
+        options.refused = refused.map(|(section, why)| (section_id(&section), why)).collect();
+        options.pod_sets.extend(self.pod_sets);
+    }
+}
+
+fn key(text: &str) -> Key {
+    let (namespace, name) = text.split_once('/').unwrap();
+    Key::new(namespace, name)
+}
+
+fn port_owner(text: &str) -> PortOwner {
+    let (gateway, port) = text.split_once(':').unwrap();
+    PortOwner { gateway: key(gateway), port: port.parse().unwrap() }
+}
+
+fn section_id(text: &str) -> SectionId {
+    let (kind, id) = text.split_once(' ').unwrap();
+    SectionId::new(*SectionKind::ALL.iter().find(|one| one.label() == kind).unwrap(), id)
 }
 
 impl Case {
@@ -58,12 +108,7 @@ impl Case {
         if kind == "Options" {
             let document: OptionsDocument =
                 serde_yaml::from_value(value).unwrap_or_else(|error| panic!("{place}: {error}"));
-            self.options.http3 = document.http3.unwrap_or(self.options.http3);
-            if document.local_endpoints == Some(true) {
-                self.options.local_endpoints = LocalEndpoints::Allowed;
-            }
-            self.options.ingress_ports = document.ingress_ports.unwrap_or(self.options.ingress_ports);
-            self.options.gateway_api_version = document.gateway_api_version;
+            document.apply(&mut self.options);
             return;
         }
         let kind = Kind::of(&api_version, &kind).unwrap_or_else(|| panic!("{place}: no kind {api_version} {kind}"));

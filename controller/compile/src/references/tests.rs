@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use headrace_compile::Object;
 use serde::Deserialize as _;
 use serde_yaml::Value;
 
 use super::*;
+use crate::world::Object;
 
 const CLASSES: &str = "
 apiVersion: gateway.networking.k8s.io/v1
@@ -37,11 +37,7 @@ fn found(manifests: &str) -> Vec<String> {
         let kind = Kind::of(value["apiVersion"].as_str().unwrap(), value["kind"].as_str().unwrap()).unwrap();
         world.insert(Object::deserialize(kind, value).unwrap());
     }
-    let ours = Ours {
-        controller_name: "headrace.dev/gateway-controller".to_owned(),
-        ingress_controller_name: "headrace.dev/ingress-controller".to_owned(),
-    };
-    references(&world, &ours).iter().map(|found| format!("{} {}", found.kind.label(), found.key)).collect()
+    references(&world, &Options::default()).iter().map(|found| format!("{} {}", found.kind.label(), found.key)).collect()
 }
 
 fn gateway(class: &str, tls: &str) -> String {

@@ -1,13 +1,16 @@
 //! Which Secrets and ConfigMaps the World refers to, as far as they are any of our business.
 //!
-//! The controller may read every Secret and reads only these. A reference into another namespace that no ReferenceGrant
+//! Whoever fills a World may be able to read every Secret, and reads only these. A reference into another namespace that no ReferenceGrant
 //! allows is not followed at all. Whether what it leads to is any good is the compiler's to say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use gateway_api::gateways::Gateway;
-use headrace_compile::{Key, Kind, World};
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+
+use crate::grant::{Grants, Referent, Referrer};
+use crate::options::Options;
+use crate::world::{Key, Kind, World};
 
 /// The group of the Gateway API.
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
@@ -37,20 +40,11 @@ impl Reference {
     }
 }
 
-/// Whose classes count.
-#[derive(Clone, Debug)]
-pub struct Ours {
-    /// `controllerName` of our GatewayClasses.
-    pub controller_name: String,
-    /// `spec.controller` of our IngressClasses.
-    pub ingress_controller_name: String,
-}
-
 /// Everything that Gateways, ListenerSets, Ingresses and BackendTLSPolicies of ours refer to.
-pub fn references(world: &World, ours: &Ours) -> References {
-    let mut found = Found { grants: grants(world), references: References::new() };
+pub fn references(world: &World, options: &Options) -> References {
+    let mut found = Found { grants: Grants::of(world), references: References::new() };
     for (key, gateway) in &world.gateways {
-        if is_our_class(world, ours, &gateway.spec.gateway_class_name) {
+        if is_our_class(world, options, &gateway.spec.gateway_class_name) {
             found.gateway(&key.namespace, gateway);
         }
     }
@@ -58,7 +52,7 @@ pub fn references(world: &World, ours: &Ours) -> References {
         let parent = &set.spec.parent_ref;
         let gateway = Key::new(parent.namespace.as_deref().unwrap_or(&key.namespace), parent.name.as_str());
         let gateway = world.gateways.get(&gateway);
-        if gateway.is_some_and(|gateway| is_our_class(world, ours, &gateway.spec.gateway_class_name)) {
+        if gateway.is_some_and(|gateway| is_our_class(world, options, &gateway.spec.gateway_class_name)) {
             let tls = set.spec.listeners.iter().filter_map(|listener| listener.tls.as_ref());
             for to in tls.flat_map(|tls| tls.certificate_refs.iter().flatten()) {
                 let from = From { kind: Kind::ListenerSet, namespace: &key.namespace };
@@ -73,7 +67,7 @@ pub fn references(world: &World, ours: &Ours) -> References {
         }
     }
     for (key, ingress) in &world.ingresses {
-        if is_our_ingress(world, ours, ingress) {
+        if is_our_ingress(world, options, ingress) {
             let tls = ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten());
             for name in tls.filter_map(|tls| tls.secret_name.as_deref()) {
                 let from = From { kind: Kind::Ingress, namespace: &key.namespace };
@@ -89,9 +83,6 @@ struct From<'w> {
     kind: Kind,
     namespace: &'w str,
 }
-
-/// Who may refer to what in another namespace: kind and namespace of both ends, and a name unless it is all of them.
-type Grants<'w> = BTreeMap<(&'w str, &'w str, &'w str, &'w str), Vec<Option<&'w str>>>;
 
 struct Found<'w> {
     grants: Grants<'w>,
@@ -126,40 +117,23 @@ impl Found<'_> {
             _ => return,
         };
         let namespace = namespace.unwrap_or(from.namespace);
-        if !name.is_empty() && (namespace == from.namespace || self.is_granted(from, kind, namespace, name)) {
+        let referrer = Referrer { group: GATEWAY_GROUP, kind: from.kind.label(), namespace: from.namespace };
+        let referent = Referent { group: "", kind: kind.label(), namespace, name };
+        if !name.is_empty() && self.grants.permit(referrer, referent) {
             self.references.insert(Reference { kind, key: Key::new(namespace, name) });
         }
     }
-
-    fn is_granted(&self, from: From<'_>, kind: Kind, namespace: &str, name: &str) -> bool {
-        let names = self.grants.get(&(from.kind.label(), from.namespace, kind.label(), namespace));
-        names.is_some_and(|names| names.iter().any(|granted| granted.is_none_or(|granted| granted == name)))
-    }
 }
 
-fn grants(world: &World) -> Grants<'_> {
-    let mut grants = Grants::new();
-    for (key, grant) in &world.reference_grants {
-        for from in grant.spec.from.iter().filter(|from| from.group == GATEWAY_GROUP) {
-            for to in grant.spec.to.iter().filter(|to| to.group.is_empty()) {
-                let ends = (from.kind.as_str(), from.namespace.as_str(), to.kind.as_str(), key.namespace.as_str());
-                // An empty name means every object, as no name does.
-                grants.entry(ends).or_default().push(to.name.as_deref().filter(|name| !name.is_empty()));
-            }
-        }
-    }
-    grants
-}
-
-fn is_our_class(world: &World, ours: &Ours, name: &str) -> bool {
+fn is_our_class(world: &World, options: &Options, name: &str) -> bool {
     let class = world.gateway_classes.get(&Key::new("", name));
-    class.is_some_and(|class| class.spec.controller_name == ours.controller_name)
+    class.is_some_and(|class| class.spec.controller_name == options.controller_name)
 }
 
 /// Generous: where nothing names a class it is enough that there is one of ours. The compiler decides.
-fn is_our_ingress(world: &World, ours: &Ours, ingress: &Ingress) -> bool {
+fn is_our_ingress(world: &World, options: &Options, ingress: &Ingress) -> bool {
     let is_ours = |class: &IngressClass| {
-        class.spec.as_ref().and_then(|spec| spec.controller.as_deref()) == Some(ours.ingress_controller_name.as_str())
+        class.spec.as_ref().and_then(|spec| spec.controller.as_deref()) == Some(options.ingress_controller_name.as_str())
     };
     let named = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_ref());
     let annotations = ingress.metadata.annotations.as_ref();
