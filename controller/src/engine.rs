@@ -130,7 +130,7 @@ impl Engine {
         Engine {
             store,
             options,
-           
+
             refusals,
             references,
             generations: watch::Sender::new(None),

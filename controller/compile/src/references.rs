@@ -133,7 +133,8 @@ fn is_our_class(world: &World, options: &Options, name: &str) -> bool {
 /// Generous: where nothing names a class it is enough that there is one of ours. The compiler decides.
 fn is_our_ingress(world: &World, options: &Options, ingress: &Ingress) -> bool {
     let is_ours = |class: &IngressClass| {
-        class.spec.as_ref().and_then(|spec| spec.controller.as_deref()) == Some(options.ingress_controller_name.as_str())
+        class.spec.as_ref().and_then(|spec| spec.controller.as_deref())
+            == Some(options.ingress_controller_name.as_str())
     };
     let named = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_ref());
     let annotations = ingress.metadata.annotations.as_ref();

@@ -37,7 +37,10 @@ fn found(manifests: &str) -> Vec<String> {
         let kind = Kind::of(value["apiVersion"].as_str().unwrap(), value["kind"].as_str().unwrap()).unwrap();
         world.insert(Object::deserialize(kind, value).unwrap());
     }
-    references(&world, &Options::default()).iter().map(|found| format!("{} {}", found.kind.label(), found.key)).collect()
+    references(&world, &Options::default())
+        .iter()
+        .map(|found| format!("{} {}", found.kind.label(), found.key))
+        .collect()
 }
 
 fn gateway(class: &str, tls: &str) -> String {
