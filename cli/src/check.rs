@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use headrace_compile::{DEFAULT_POD_SET, Options, Ports, World};
+use headrace_compile::{ConditionStatus, DEFAULT_POD_SET, Kind, ObjectRef, Options, Ports, Statuses, World};
+use headrace_crds::condition::{GatewayReason, Reason};
 
 use crate::args::{EXIT_FAILURE, EXIT_USAGE, Format};
 use crate::cluster::{Cluster, Missing, Read};
@@ -52,7 +53,8 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     manifests.objects().for_each(|object| world.insert(object.clone()));
     let options = options(&world, &read);
     let prepared = Prepared::as_it_is(world);
-    let compiled = headrace_compile::compile(&prepared.world, &options);
+    let mut compiled = headrace_compile::compile(&prepared.world, &options);
+    excuse_new_gateways(&mut compiled.statuses, &read.world);
     let mut report = Report::new(&manifests, &prepared, &compiled.statuses);
     for (kind, missing) in &read.missing {
         let is_optional = *missing == Missing::NotInstalled;
@@ -60,6 +62,20 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     }
     read.strange.iter().for_each(|strange| report.remark_on_object(strange));
     tell(&report, manifests.has_unreadable(), args.output)
+}
+
+/// A Gateway that is not in the cluster yet cannot have an address, which is nothing to correct.
+fn excuse_new_gateways(statuses: &mut Statuses, cluster: &World) {
+    let unassigned = Reason::from(GatewayReason::AddressNotAssigned);
+    let is_new = |object: &ObjectRef| object.kind == Kind::Gateway && !cluster.gateways.contains_key(&object.key());
+    statuses.problems.retain(|problem| problem.reason != unassigned || !is_new(&problem.object));
+    for gateway in statuses.gateways.iter_mut().filter(|gateway| is_new(&gateway.object)) {
+        for condition in gateway.conditions.iter_mut().filter(|condition| condition.reason == unassigned) {
+            condition.status = ConditionStatus::True;
+            condition.reason = GatewayReason::Programmed.into();
+            condition.message = "The Gateway is programmed when its Service has got an address.".to_owned();
+        }
+    }
 }
 
 /// What manifests alone amount to.

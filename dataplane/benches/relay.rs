@@ -173,6 +173,7 @@ fn table(port: u16, backend: SocketAddr, certified: &rcgen::CertifiedKey<rcgen::
             id: "echo".to_owned(),
             protocol: wire::BackendProtocol::Http1,
             endpoints: vec![backend.to_string()],
+            tls: None,
         }],
         certificates: vec![wire::Certificate {
             id: "localhost".to_owned(),

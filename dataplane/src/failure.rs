@@ -40,6 +40,10 @@ pub(crate) enum Failure {
     NoEndpoints,
     /// No endpoint could be reached.
     Unreachable,
+    /// The backend's certificate is not one of those that it has to have: another issuer, another name, out of date.
+    BackendCertificate,
+    /// TLS with the backend failed otherwise, or could not be set up.
+    BackendTls,
     /// The backend broke HTTP, or closed before its answer was whole.
     BackendProtocol,
     /// The backend answered a WebSocket handshake with something that is neither a valid 101 nor a refusal.
@@ -63,6 +67,8 @@ impl Failure {
             Failure::BackendUnresolved => Origin::Internal,
             Failure::NoEndpoints
             | Failure::Unreachable
+            | Failure::BackendCertificate
+            | Failure::BackendTls
             | Failure::BackendProtocol
             | Failure::BadAccept(_)
             | Failure::Subprotocol
@@ -81,9 +87,12 @@ impl Failure {
             Failure::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Failure::BackendUnresolved => StatusCode::INTERNAL_SERVER_ERROR,
             Failure::NoEndpoints => StatusCode::SERVICE_UNAVAILABLE,
-            Failure::Unreachable | Failure::BackendProtocol | Failure::BadAccept(_) | Failure::Subprotocol => {
-                StatusCode::BAD_GATEWAY
-            }
+            Failure::Unreachable
+            | Failure::BackendCertificate
+            | Failure::BackendTls
+            | Failure::BackendProtocol
+            | Failure::BadAccept(_)
+            | Failure::Subprotocol => StatusCode::BAD_GATEWAY,
             Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -101,6 +110,8 @@ impl Failure {
             Failure::BackendUnresolved => "backend_unresolved",
             Failure::NoEndpoints => "no_endpoints",
             Failure::Unreachable => "backend_unreachable",
+            Failure::BackendCertificate => "backend_certificate",
+            Failure::BackendTls => "backend_tls",
             Failure::BackendProtocol => "backend_protocol",
             Failure::BadAccept(_) => "bad_accept",
             Failure::Subprotocol => "subprotocol",
@@ -124,6 +135,8 @@ impl fmt::Display for Failure {
             Failure::BackendUnresolved => f.write_str("the route's backend reference cannot be resolved"),
             Failure::NoEndpoints => f.write_str("the backend has no ready endpoint"),
             Failure::Unreachable => f.write_str("no endpoint of the backend could be reached"),
+            Failure::BackendCertificate => f.write_str("the backend did not prove by its certificate who it is"),
+            Failure::BackendTls => f.write_str("the backend could not be spoken to over TLS"),
             Failure::BackendProtocol => f.write_str("the backend broke off or did not speak HTTP"),
             Failure::BadAccept(why) => write!(f, "the backend did not accept the WebSocket properly: {why}"),
             Failure::Subprotocol => f.write_str("the backend chose a WebSocket subprotocol that was not offered"),
@@ -151,6 +164,8 @@ mod tests {
             Failure::BackendUnresolved,
             Failure::NoEndpoints,
             Failure::Unreachable,
+            Failure::BackendCertificate,
+            Failure::BackendTls,
             Failure::BackendProtocol,
             Failure::BadAccept("x"),
             Failure::Subprotocol,

@@ -1,9 +1,12 @@
 //! The data plane: sockets, TLS and QUIC, HTTP on all three versions, tunnels, backends, drain.
 //!
 //! Given a [`Table`](headrace_table::Table), it serves it; given another, it serves that without losing a connection.
-//! Knows nothing of Kubernetes and nothing of where tables come from.
+//! Knows nothing of Kubernetes. Tables come from whoever holds the [`DataPlane`]; a [`Subscription`] is one who does, and
+//! takes them from a controller.
 //!
 //! ```text
+//!     Subscription (thread): what a controller publishes
+//!        │
 //! DataPlane ── publish ──► Worker (thread) ── Sockets ── listener::{tcp, quic}
 //!                             │                              │ connection
 //!                             │                              ▼
@@ -32,6 +35,7 @@ mod route;
 mod snapshot;
 mod socket;
 mod start;
+mod subscription;
 mod thread;
 mod tunnel;
 mod upstream;
@@ -40,3 +44,5 @@ mod worker;
 pub use access_log::AccessLog;
 pub use metrics::{Description, Metrics, Transport, describe};
 pub use start::{BindFailure, CertificateFailure, Config, DataPlane, DrainReport, Published, Retry, StartError};
+pub use subscription::{ControllerAddress, NotAControllerAddress, Subscription, SubscriptionConfig};
+pub use upstream::BackendFailure;

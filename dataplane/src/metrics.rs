@@ -14,7 +14,10 @@ use prometheus::{IntGauge, Opts, Registry, TextEncoder, proto};
 use cell::{Cell, Counter, Gauge, Histogram};
 use family::{Block, Blocks, Family, LabelValues, combinations, families};
 pub use label::Transport;
-pub(crate) use label::{Class, ConnectResult, Direction, HandshakeResult, ListenerState, Refusal, ResetCause, Version};
+pub(crate) use label::{
+    Class, ConnectResult, DialResult, Direction, HandshakeResult, ListenerState, Refusal, ResetCause, StoredTableEvent,
+    UpdateResult, Version,
+};
 
 families! {
     /// What one worker counts. Tasks of the worker hold clones of the `Arc`.
@@ -47,6 +50,20 @@ families! {
         listeners: Gauge(transport: Transport, state: ListenerState) "Listening ports of the routing table.";
         draining: Gauge() "1 while the process finishes what is open and takes nothing new.";
         access_log_dropped_total: Counter() "Access log lines lost because they could not be written fast enough.";
+        subscription_connected: Gauge() "1 while a controller that publishes is subscribed to.";
+        subscription_dials_total: Counter(result: DialResult) "Attempts to subscribe to a controller, by what came of them.";
+        subscription_received_bytes_total: Counter()
+            "Bytes of messages received from controllers, without framing of gRPC, HTTP or TLS.";
+        updates_total: Counter(result: UpdateResult) "Updates of the routing table that a controller sent.";
+        update_duration_seconds: Histogram()
+            "Time from the end of an update's arrival until every worker serves it.";
+        update_timestamp_seconds: Gauge()
+            "When the version that is served was taken over, in seconds since the Unix epoch; 0 without one.";
+        table_epoch: Gauge()
+            "Epoch of the routing table that is served, which tells the leader that published it; 0 without one.";
+        table_generation: Gauge()
+            "Generation of the routing table that is served within its epoch; 0 if no controller published it.";
+        stored_table_total: Counter(event: StoredTableEvent) "What became of the last good table on disk.";
     }
 }
 

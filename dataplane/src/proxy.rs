@@ -20,7 +20,7 @@ use crate::exchange::{Exchange, Head};
 use crate::failure::{Failure, Origin};
 use crate::headers::{self, Seen};
 use crate::route::{self, Matched, Target};
-use crate::upstream;
+use crate::upstream::Upstream;
 use crate::worker::{View, Worker};
 
 /// Longest a backend may take for a response's head when the route sets no limit. A stuck backend must not hold a
@@ -204,6 +204,22 @@ pub(crate) fn choose(forward: &Forward, draw: u64) -> Result<&WeightedBackend, F
     forward.choose(draw).filter(|chosen| chosen.backend.is_some()).ok_or(Failure::BackendUnresolved)
 }
 
+/// The backend that was chosen, with what this worker needs to reach it.
+///
+/// # Errors
+/// [`Failure::BackendUnresolved`] when the table does not have it, [`Failure::BackendTls`] when it asks for TLS that could
+/// not be set up.
+pub(crate) fn upstream<'a>(
+    view: &'a View,
+    worker: &'a Worker,
+    chosen: &WeightedBackend,
+) -> Result<Upstream<'a>, Failure> {
+    let backend = chosen.backend.as_deref().and_then(|id| view.snapshot.table.backend(id));
+    let backend = backend.ok_or(Failure::BackendUnresolved)?;
+    let tls = view.snapshot.tls.of(backend)?;
+    Ok(Upstream::new(&worker.pool, &worker.metrics, backend, tls))
+}
+
 #[expect(
     clippy::too_many_arguments,
     reason = "each is a different fact about one request; a struct would only rename them"
@@ -220,9 +236,8 @@ async fn forward_to(
     body: RequestBody,
 ) -> Result<Response<ResponseBody>, Failure> {
     let chosen = choose(forward, worker.draw())?;
-    let backend = chosen.backend.as_deref().and_then(|id| view.snapshot.table.backend(id));
-    let backend = backend.ok_or(Failure::BackendUnresolved)?;
-    if backend.endpoints.is_empty() {
+    let upstream = upstream(view, worker, chosen)?;
+    if !upstream.has_endpoints() {
         return Err(Failure::NoEndpoints);
     }
     if let Some(expected) = parts.extensions.remove::<Continue>() {
@@ -234,12 +249,12 @@ async fn forward_to(
     if trailers {
         parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    if backend.protocol == headrace_table::BackendProtocol::H2c {
-        absolute_form(&mut parts)?;
+    if upstream.is_http2() {
+        absolute_form(&mut parts, upstream.scheme())?;
     }
     let outgoing = Request::from_parts(parts, body.counted(Arc::clone(exchange)));
     let times = Times::new(forward);
-    let sent = upstream::send(&worker.pool, &worker.metrics, backend, worker.draw(), outgoing);
+    let sent = upstream.send(worker.draw(), outgoing);
     let sent = tokio::time::timeout_at(times.head, sent).await.map_err(|_| Failure::TimedOut)?;
     let answer = sent.map_err(|failure| blame(failure, exchange))?;
     exchange.reached(answer.endpoint);
@@ -328,12 +343,12 @@ fn origin_form(uri: &Uri, forward: &Forward, matched: &Matched) -> Result<Uri, F
 }
 
 /// HTTP/2 wants scheme and authority as pseudo-header fields in place of `Host` (RFC 9113 section 8.3.1).
-fn absolute_form(parts: &mut request::Parts) -> Result<(), Failure> {
+fn absolute_form(parts: &mut request::Parts, scheme: Scheme) -> Result<(), Failure> {
     const BAD: Failure = Failure::BadRequest("the host is no authority");
     let host = parts.headers.remove(header::HOST).ok_or(BAD)?;
     let authority = Authority::try_from(host.as_bytes()).map_err(|_| BAD)?;
     let mut uri = std::mem::take(&mut parts.uri).into_parts();
-    uri.scheme = Some(Scheme::HTTP);
+    uri.scheme = Some(scheme);
     uri.authority = Some(authority);
     parts.uri = Uri::from_parts(uri).map_err(|_| BAD)?;
     parts.version = Version::HTTP_2;

@@ -15,9 +15,10 @@ use crate::access_log::{AccessLog, AccessLogger};
 use crate::admin::{Admin, Readiness};
 use crate::certificates::{self, CertificateIndex, ListenerCertificates, ServerTls};
 use crate::drain::{DrainHandle, TaskCount};
-use crate::metrics::{ListenerState, Metrics, Transport};
+use crate::metrics::{ListenerState, Metrics, ProcessMetrics, Transport};
 use crate::snapshot::Snapshot;
 use crate::thread::{self, Binding, SocketId, WorkerThread};
+use crate::upstream::{BackendFailure, UpstreamTls};
 use crate::worker::Shared;
 
 /// How long the access log's last lines may take at the end.
@@ -154,11 +155,22 @@ impl DataPlane {
         self.shared.tls.swap(index(&table, &loaded));
         publisher.keys = loaded;
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let snapshot = Arc::new(Snapshot { generation, table });
+        let (tls, backends) = UpstreamTls::load(&table, publisher.served.as_deref().map(|served| &served.tls));
+        let snapshot = Arc::new(Snapshot { generation, table, tls });
         let unbound = self.serve(&mut publisher, &snapshot).await;
         self.count(&snapshot, &unbound);
+        publisher.served = Some(snapshot);
         self.readiness.serving(generation);
-        Published { generation, unbound, certificates }
+        Published { generation, unbound, certificates, backends }
+    }
+
+    /// Tries once more to bind what the table that is served asks for, and tells what still cannot be bound.
+    pub async fn bind_again(&self) -> Vec<BindFailure> {
+        let mut publisher = self.publisher.lock().await;
+        let Some(snapshot) = publisher.served.clone() else { return Vec::new() };
+        let unbound = self.serve(&mut publisher, &snapshot).await;
+        self.count(&snapshot, &unbound);
+        unbound
     }
 
     /// The first worker finds out which addresses can be had, the others follow.
@@ -200,6 +212,11 @@ impl DataPlane {
         self.generation.load(Ordering::Relaxed)
     }
 
+    /// What `/readyz` gives as the reason until a first table serves.
+    pub fn waiting(&self, reason: &str) {
+        self.readiness.starting(reason);
+    }
+
     /// Counts a table that was refused before it came here, for `table_rejected_total`; until a first table serves,
     /// `/readyz` gives the reason.
     pub fn rejected(&self, reason: &str) {
@@ -207,16 +224,27 @@ impl DataPlane {
         self.shared.metrics.process().table_rejected_total().inc();
     }
 
+    /// What exists once per process, for whoever counts beside the workers.
+    pub(crate) fn process_metrics(&self) -> &Arc<ProcessMetrics> {
+        self.shared.metrics.process()
+    }
+
     /// Opens the access log's file anew, after a log rotation moved it.
     pub fn reopen_access_log(&self) {
         self.shared.access_log.reopen();
     }
 
+    /// Asks for no more traffic, and serves what still comes: whoever sends it may take a while to hear of this. The first
+    /// step of a [`DataPlane::drain`], for those who can wait between the two.
+    pub fn leave_rotation(&self) {
+        self.readiness.draining();
+        self.shared.metrics.process().draining().set(1);
+    }
+
     /// Takes no new connection, tells clients to go elsewhere (GOAWAY, `Connection: close`), and waits for what is open
     /// to finish, for [`Config::drain_timeout`] at most. Then ends everything.
     pub async fn drain(self) -> DrainReport {
-        self.readiness.draining();
-        self.shared.metrics.process().draining().set(1);
+        self.leave_rotation();
         let drained = self.shared.connections.drained(self.drain_timeout);
         self.shared.drain.start();
         let drained = drained.await;
@@ -237,6 +265,8 @@ struct Publisher {
     keys: HashMap<Arc<str>, Arc<CertifiedKey>>,
     /// The sockets that this process has or had: old connections may still hold one.
     held: Arc<HashSet<SocketId>>,
+    /// What all workers serve.
+    served: Option<Arc<Snapshot>>,
 }
 
 /// What came of a publication.
@@ -248,6 +278,8 @@ pub struct Published {
     pub unbound: Vec<BindFailure>,
     /// Certificates that cannot be used; handshakes that need one fail.
     pub certificates: Vec<CertificateFailure>,
+    /// Backends whose TLS cannot be set up; requests to them are refused.
+    pub backends: Vec<BackendFailure>,
 }
 
 /// An address that could not be bound.

@@ -90,7 +90,7 @@ async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Command>) {
             },
             _ = sweep.tick() => {
                 let view = worker.view();
-                worker.pool.sweep(|endpoint| view.snapshot.names(endpoint));
+                worker.pool.sweep(|place| view.snapshot.names(place));
                 worker.metrics.upstream_pool_idle().set(worker.pool.len() as u64);
                 sockets.sweep();
             }

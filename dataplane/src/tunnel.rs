@@ -13,11 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use headrace_table::{Action, Backend, Forward, WebSocketRules};
+use headrace_table::{Action, Forward, WebSocketRules};
 use http::{Method, Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 pub(crate) use self::client::{Client, Probe, Stopped, poll_capacity};
 pub(crate) use self::handshake::{ClientHandshake, is_upgrade};
@@ -28,8 +27,9 @@ use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::metrics::Refusal;
 use crate::route::{self, Matched, Target};
+use crate::upstream::{self, Alpn, Stream, Upstream};
 use crate::worker::{View, Worker};
-use crate::{headers, proxy, upstream};
+use crate::{headers, proxy};
 
 /// From the client's handshake to the backend's answer where the route says nothing.
 const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -38,7 +38,7 @@ const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) struct Opened {
     /// 101 with `Sec-WebSocket-Accept` on HTTP/1.1, 200 on HTTP/2 and HTTP/3.
     pub(crate) response: Response<()>,
-    backend: TcpStream,
+    backend: Stream,
     /// What the backend sent right behind its 101.
     early: Bytes,
     limits: Limits,
@@ -143,9 +143,8 @@ impl Attempt<'_> {
         mut parts: request::Parts,
     ) -> Result<Outcome, Failure> {
         let chosen = proxy::choose(forward, self.worker.draw())?;
-        let backend = chosen.backend.as_deref().and_then(|id| self.view.snapshot.table.backend(id));
-        let backend = backend.ok_or(Failure::BackendUnresolved)?;
-        let (stream, endpoint) = self.dial(backend).await?;
+        let upstream = proxy::upstream(self.view, self.worker, chosen)?;
+        let (stream, endpoint) = self.dial(&upstream).await?;
         self.exchange.reached(endpoint);
         proxy::rewrite(&mut parts, self.downstream, target, matched, forward, chosen)?;
         let key = handshake::fresh_key(self.worker);
@@ -169,10 +168,11 @@ impl Attempt<'_> {
         Ok(Outcome::Opened(Box::new(Opened { response: head, backend, early, limits, exchange })))
     }
 
-    async fn dial(&self, backend: &Backend) -> Result<(TcpStream, SocketAddr), Failure> {
+    async fn dial(&self, upstream: &Upstream<'_>) -> Result<(Stream, SocketAddr), Failure> {
         let mut failure = Failure::NoEndpoints;
-        for endpoint in upstream::candidates(backend, self.worker.draw()) {
-            match upstream::connect(endpoint, &self.worker.metrics).await {
+        for endpoint in upstream.candidates(self.worker.draw()) {
+            // By Upgrade, whatever the backend's plain requests are sent in.
+            match upstream.connect(endpoint, Alpn::Http1).await {
                 Ok(stream) => return Ok((stream, endpoint)),
                 Err(why) => failure = why,
             }
@@ -214,7 +214,7 @@ fn limits(rules: &WebSocketRules) -> Limits {
 }
 
 /// Sends a handshake on a connection of its own, which never returns to a pool.
-async fn send(stream: TcpStream, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
+async fn send(stream: Stream, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|_| Failure::BackendProtocol)?;
     upstream::drive(connection.with_upgrades());
@@ -225,9 +225,9 @@ async fn send(stream: TcpStream, request: Request<RequestBody>) -> Result<Respon
 }
 
 /// The connection behind a 101, and what was read beyond it.
-async fn upgraded(response: Response<Incoming>) -> Result<(TcpStream, Bytes), Failure> {
+async fn upgraded(response: Response<Incoming>) -> Result<(Stream, Bytes), Failure> {
     let upgraded = hyper::upgrade::on(response).await.map_err(|_| Failure::BackendProtocol)?;
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| Failure::BackendProtocol)?;
+    let parts = upgraded.downcast::<TokioIo<Stream>>().map_err(|_| Failure::BackendProtocol)?;
     // Copied, because a slice of it, even an empty one, would keep the whole read buffer for as long as the tunnel lives.
     Ok((parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf)))
 }
@@ -241,6 +241,8 @@ impl From<&Failure> for Refusal {
             Failure::OriginRefused => Self::Origin,
             Failure::BackendUnresolved | Failure::NoEndpoints => Self::NoBackend,
             Failure::Unreachable => Self::BackendUnreachable,
+            Failure::BackendCertificate => Self::BackendCertificate,
+            Failure::BackendTls => Self::BackendTls,
             Failure::BackendProtocol => Self::BackendProtocol,
             Failure::BadAccept(_) => Self::BadAccept,
             Failure::Subprotocol => Self::Subprotocol,

@@ -131,6 +131,9 @@ impl Serving {
         for failure in &published.certificates {
             complain(&format!("Secret {}: {}", failure.id, failure.reason));
         }
+        for failure in &published.backends {
+            complain(&format!("Service {}: {}", failure.id, failure.reason));
+        }
         let mut unbound = BTreeSet::new();
         for failure in &published.unbound {
             let transport = match failure.transport {

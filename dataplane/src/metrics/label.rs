@@ -84,6 +84,10 @@ labels! {
         NoBackend = "no_backend",
         /// No endpoint could be connected to.
         BackendUnreachable = "backend_unreachable",
+        /// The backend's certificate is not one that it has to have.
+        BackendCertificate = "backend_certificate",
+        /// TLS with the backend failed otherwise.
+        BackendTls = "backend_tls",
         /// The backend answered with a status other than 101.
         BackendStatus = "backend_status",
         /// The backend's `Sec-WebSocket-Accept` does not fit our key (RFC 6455 section 4.1).
@@ -138,6 +142,10 @@ labels! {
         Refused = "refused",
         /// No answer in time.
         Timeout = "timeout",
+        /// The TLS handshake failed, or the endpoint does not speak TLS.
+        Tls = "tls",
+        /// The endpoint's certificate is not one that the backend has to have.
+        Certificate = "certificate",
         /// Anything else: no route to it, or no socket left.
         Failed = "failed",
     }
@@ -148,6 +156,52 @@ labels! {
         Serving = "serving",
         /// Could not be bound.
         Failed = "failed",
+    }
+
+    /// What came of dialling one controller, or of preparing to.
+    pub(crate) enum DialResult {
+        /// It publishes to us.
+        Ok = "ok",
+        /// It is there and is not the leader.
+        Follower = "follower",
+        /// The CA's certificates cannot be read or are none.
+        Ca = "ca",
+        /// The token cannot be read or is none.
+        Token = "token",
+        /// The name has no address.
+        Name = "name",
+        /// Nothing listens at the address, or it cannot be reached.
+        Connect = "connect",
+        /// The TLS handshake failed: the certificate is not trusted, or is another's.
+        Tls = "tls",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// The controller does not accept who we are.
+        Unauthenticated = "unauthenticated",
+        /// Anything else that it answered.
+        Failed = "failed",
+    }
+
+    /// What became of an update.
+    pub(crate) enum UpdateResult {
+        /// It is served.
+        Accepted = "accepted",
+        /// It is no table that can be served; the last good one is.
+        Rejected = "rejected",
+        /// It did not arrive as it was sent, or breaks the protocol.
+        Broken = "broken",
+    }
+
+    /// What became of the last good table on disk.
+    pub(crate) enum StoredTableEvent {
+        /// Written.
+        Written = "written",
+        /// Could not be written.
+        WriteFailed = "write_failed",
+        /// Read at the start, and served.
+        Restored = "restored",
+        /// Found at the start and not usable.
+        Unusable = "unusable",
     }
 }
 

@@ -125,7 +125,9 @@ fn names_and_help_follow_the_rules() {
         let name = metric.name;
         assert!(name.starts_with("headrace_dataplane_") && is_snake(name), "{name}");
         assert_eq!(metric.kind == "counter", name.ends_with("_total"), "{name}");
-        assert_eq!(metric.kind == "histogram", name.ends_with("_seconds"), "{name}: in base units");
+        // A moment is a gauge; every other time is a duration and has a distribution.
+        let is_duration = name.ends_with("_seconds") && !name.ends_with("_timestamp_seconds");
+        assert_eq!(metric.kind == "histogram", is_duration, "{name}: in base units");
         assert!(!["_sum", "_count", "_bucket", "_info_total"].iter().any(|end| name.ends_with(end)), "{name}");
         assert!(metric.help.ends_with('.') && metric.help.len() > 20, "{name}: {}", metric.help);
         for (label, values) in &metric.labels {

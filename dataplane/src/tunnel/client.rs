@@ -1,4 +1,4 @@
-//! The ends of a tunnel: a client's stream on any HTTP version, and a backend's TCP connection, as byte sources and sinks.
+//! The ends of a tunnel: a client's stream on any HTTP version, and a backend's connection, as byte sources and sinks.
 //!
 //! Owns how FIN, reset and flow control are said on each version. Knows nothing of the other end.
 
@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::downstream::StreamGuard;
 use crate::listener::Io;
 use crate::metrics::ResetCause;
+use crate::upstream::Stream;
 
 /// How soon a tunnel that is stalled towards its backend notices that its HTTP/1.1 client is gone.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
@@ -212,7 +213,7 @@ pub(crate) fn poll_capacity(
     }
 }
 
-impl Source for TcpStream {
+impl Source for Stream {
     const CAUSE: ResetCause = ResetCause::BackendReset;
 
     fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Result<Chunk, Broken>> {
@@ -220,15 +221,15 @@ impl Source for TcpStream {
     }
 }
 
-impl Sink for TcpStream {
+impl Sink for Stream {
     const CAUSE: ResetCause = ResetCause::BackendReset;
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Broken>> {
         AsyncWrite::poll_write(Pin::new(self), cx, bytes).map_err(|_| Broken)
     }
 
-    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        AsyncWrite::poll_flush(Pin::new(self), cx).map_err(|_| Broken)
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
@@ -241,8 +242,8 @@ fn poll_read<R: AsyncRead>(io: Pin<&mut R>, cx: &mut Context<'_>, scratch: &mut 
     Poll::Ready(match ready!(io.poll_read(cx, &mut buffer)) {
         Ok(()) if buffer.filled().is_empty() => Ok(Chunk::End),
         Ok(()) => Ok(Chunk::Scratch(buffer.filled().len())),
-        // A client that closes TCP without close_notify (RFC 8446 section 6.1) has ended its stream: WebSocket has an
-        // end of its own, and many clients never send the alert.
+        // A peer that closes TCP without close_notify (RFC 8446 section 6.1) has ended its stream: WebSocket has an
+        // end of its own, and many peers never send the alert.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Chunk::End),
         Err(_) => Err(Broken),
     })

@@ -15,12 +15,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::client::{Broken, Chunk, Client, Sink, Source, reset_tcp};
 use crate::exchange::Exchange;
 use crate::metrics::ResetCause;
+use crate::upstream::Stream;
 
 /// What one read can bring, and so what a stalled direction can hold: one TLS record's worth (RFC 8446 section 5.1), so
 /// that a record is never split over two reads.
@@ -47,7 +47,7 @@ pub(crate) struct Limits {
 /// A running tunnel. Resolves when it is over, whatever ended it; the peers have been told by then.
 pub(crate) struct Relay {
     client: Client,
-    backend: TcpStream,
+    backend: Stream,
     /// Client to backend.
     up: Direction,
     /// Backend to client.
@@ -83,13 +83,7 @@ struct Timers {
 
 impl Relay {
     /// `early` is what the backend sent right behind its handshake.
-    pub(crate) fn new(
-        client: Client,
-        backend: TcpStream,
-        early: Bytes,
-        limits: Limits,
-        exchange: Arc<Exchange>,
-    ) -> Self {
+    pub(crate) fn new(client: Client, backend: Stream, early: Bytes, limits: Limits, exchange: Arc<Exchange>) -> Self {
         let down = Direction { held: early, phase: Phase::Open };
         let timers = Timers::new(limits);
         Self { client, backend, up: Direction::default(), down, timers, started: false, exchange }
@@ -98,7 +92,7 @@ impl Relay {
     fn end(&mut self, cause: ResetCause) {
         self.exchange.reset(cause);
         self.client.reset();
-        reset_tcp(&self.backend);
+        reset_tcp(self.backend.tcp());
     }
 
     fn arm_half_closed(&mut self) {

@@ -1,7 +1,7 @@
 //! The door: from the wire form to a table that can be served, or to the place and the reason of the first fault.
 //!
-//! Owns the table's own rules (ids, references, ports, hosts); `admit::rule` has those of rules and matches, and
-//! `admit::action` those of what rules do. Nothing gets through in part: a table is whole or refused.
+//! Owns the table's own rules (ids, references, ports, hosts); `admit::rule` has those of rules and matches,
+//! `admit::action` those of what rules do, and `admit::backend_tls` those of TLS towards backends. Nothing gets through in part: a table is whole or refused.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -18,9 +18,12 @@ use crate::wire::{self, Protocol};
 
 pub use action::MAX_WEIGHT;
 use attach::Attached;
+use backend_tls::Identities;
+pub use backend_tls::MAX_ROOTS;
 
 mod action;
 mod attach;
+mod backend_tls;
 mod rule;
 
 /// Octets of a path, a header or query value, or a pattern at most: what fits the request line that RFC 9112 section 3 asks
@@ -82,21 +85,23 @@ fn admit_id(seen: &mut Ids, id: &Arc<str>) -> Result<(), Reason> {
 
 fn admit_backends(backends: Vec<wire::Backend>) -> Result<Vec<Backend>, Refused> {
     let mut seen = Ids::new();
+    let mut identities = Identities::default();
     let mut admitted = Vec::with_capacity(backends.len());
     for backend in backends {
         let place = Place::Backend(backend.id.clone());
-        admitted.push(admit_backend(&mut seen, backend).map_err(place.refuses())?);
+        admitted.push(admit_backend(&mut seen, &mut identities, backend).map_err(place.refuses())?);
     }
     admitted.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     Ok(admitted)
 }
 
-fn admit_backend(seen: &mut Ids, backend: wire::Backend) -> Result<Backend, Reason> {
+fn admit_backend(seen: &mut Ids, identities: &mut Identities, backend: wire::Backend) -> Result<Backend, Reason> {
     let id = BackendId::from(backend.id);
     admit_id(seen, &id)?;
     List::Endpoints.check(backend.endpoints.len())?;
     let endpoints = backend.endpoints.into_iter().map(admit_endpoint).collect::<Result<_, _>>()?;
-    Ok(Backend { id, protocol: backend.protocol, endpoints })
+    let tls = backend.tls.map(|tls| identities.admit(tls)).transpose()?;
+    Ok(Backend { id, protocol: backend.protocol, endpoints, tls })
 }
 
 fn admit_endpoint(text: String) -> Result<SocketAddr, Reason> {

@@ -5,12 +5,13 @@
 //!
 //! ```text
 //! Table ── Port (number, protocol) ── Listener (host pattern, certificates) ── HostTable ── Rule by Precedence
-//!      └─ Backend (protocol, endpoints)
+//!      └─ Backend (protocol, endpoints, TLS)
 //!      └─ Certificate (chain, key)
 //! ```
 
 mod action;
 mod admit;
+mod backend_tls;
 mod conditions;
 mod hostname;
 mod hosts;
@@ -27,7 +28,8 @@ mod table;
 pub mod wire;
 
 pub use action::*;
-pub use admit::{MAX_TEXT, MAX_WEIGHT};
+pub use admit::{MAX_ROOTS, MAX_TEXT, MAX_WEIGHT};
+pub use backend_tls::{BackendTls, SubjectAltName, Trust};
 pub use hostname::{HostPattern, Hostname, MAX_HOSTNAME, NotAHostname};
 pub use origin::{NotAnOrigin, OriginPattern};
 pub use pattern::MAX_REGEX_SIZE;

@@ -173,6 +173,18 @@ pub enum Reason {
         /// What is wrong with it.
         fault: AddrParseError,
     },
+    /// An address where a host name is needed (Gateway API, BackendTLSPolicy: `hostname`; RFC 6066 section 3).
+    #[error("{0:?} is an address, and a TLS server name is a host name")]
+    ServerNameIsAddress(String),
+    /// Not a URI as a certificate holds one (RFC 5280 section 4.2.1.6): a scheme and more, in ASCII.
+    #[error("{0:?} is not a URI")]
+    Uri(String),
+    /// No PEM of a certificate anywhere.
+    #[error("the roots hold no certificate")]
+    NoRoots,
+    /// Roots over [`MAX_ROOTS`](crate::MAX_ROOTS).
+    #[error("roots of {0} octets, of which at most {max} are taken", max = crate::MAX_ROOTS)]
+    RootsTooLong(usize),
     /// A weight over [`MAX_WEIGHT`](crate::MAX_WEIGHT).
     #[error("weight {0} is over {max}", max = crate::MAX_WEIGHT)]
     Weight(u32),
@@ -224,6 +236,8 @@ pub enum List {
     Origins,
     /// Of a backend.
     Endpoints,
+    /// Of a backend.
+    SubjectAltNames,
     /// Of a table: every match, once for each host of each of its route's attachments.
     Candidates,
 }
@@ -240,7 +254,11 @@ impl List {
             List::Routes | List::Backends | List::Certificates => 131_072,
             List::ListenerCertificates | List::Matches | List::Origins => 1_024,
             List::Attachments | List::Hostnames | List::Rules => 16_384,
-            List::HeaderMatches | List::QueryMatches | List::Subprotocols | List::HeaderChanges => 64,
+            List::HeaderMatches
+            | List::QueryMatches
+            | List::Subprotocols
+            | List::HeaderChanges
+            | List::SubjectAltNames => 64,
             List::WeightedBackends => 128,
             List::Endpoints => 65_536,
             // 24 octets each in the index, and some two hundred while it is built.
@@ -267,6 +285,7 @@ impl List {
             List::WeightedBackends => "backends of one rule",
             List::Origins => "origins",
             List::Endpoints => "endpoints",
+            List::SubjectAltNames => "subject alternative names",
             List::Candidates => "matches on all hosts together",
         }
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::action::{Action, BackendId, HeaderChanges};
+use crate::backend_tls::BackendTls;
 use crate::hostname::HostPattern;
 use crate::hosts::Hosts;
 use crate::paths::Paths;
@@ -165,6 +166,8 @@ pub struct Backend {
     pub protocol: BackendProtocol,
     /// Where they are. Empty answers 503.
     pub endpoints: Vec<SocketAddr>,
+    /// Whether they speak it over TLS, and who they have to be.
+    pub tls: Option<Arc<BackendTls>>,
 }
 
 /// A certificate chain with its private key, as text: what is in it is the TLS library's to judge.

@@ -292,15 +292,49 @@ pub struct Backend {
     pub protocol: BackendProtocol,
     /// `address:port`, sorted. Empty answers 503.
     pub endpoints: Vec<String>,
+    /// Whether they speak it over TLS, and who they have to be. Absent: in clear text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<BackendTls>,
 }
 
-/// What a backend speaks, by its Service port's `appProtocol`.
+/// Who the endpoints of a backend have to be (Gateway API, BackendTLSPolicy).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendTls {
+    /// The host name that is sent as SNI. The certificate must be for it, unless `subject_alt_names` says otherwise.
+    pub server_name: String,
+    /// Who may have issued the certificate.
+    pub trust: Trust,
+    /// Names of which the certificate must have at least one, in place of `server_name`. Empty means `server_name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subject_alt_names: Vec<SubjectAltName>,
+}
+
+/// Whose signature makes a backend's certificate good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trust {
+    /// The public certification authorities that the data plane knows.
+    System,
+    /// These certificates and no others: PEM, in any order.
+    Roots(String),
+}
+
+/// A name in a certificate (RFC 5280 section 4.2.1.6).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum SubjectAltName {
+    /// A host name, or a wildcard for its leftmost label (`*.example.com`).
+    Hostname(String),
+    /// A URI, octet for octet (`spiffe://example.com/ns/a/sa/b`).
+    Uri(String),
+}
+
+/// What a backend speaks, by its Service port's `appProtocol`. In clear text, or over TLS where [`Backend::tls`] asks for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum BackendProtocol {
     /// HTTP/1.1, WebSocket by Upgrade.
     #[default]
     Http1,
-    /// HTTP/2 in clear text with prior knowledge (`kubernetes.io/h2c`). WebSocket by Upgrade on HTTP/1.1 all the same.
+    /// HTTP/2 (`kubernetes.io/h2c`): in clear text with prior knowledge, over TLS by ALPN `h2`. WebSocket by Upgrade on
+    /// HTTP/1.1 all the same.
     H2c,
 }
 

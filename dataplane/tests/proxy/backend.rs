@@ -1,13 +1,16 @@
-//! What stands behind the data plane: an HTTP server that records, a WebSocket echo that is strict, and plain TCP for
-//! everything that no good server would do.
+//! What stands behind the data plane: an HTTP server that records, a WebSocket echo that is strict, plain TCP for
+//! everything that no good server would do, and TLS to be put in front of any of them.
 
+pub(crate) mod authority;
 mod echo;
 mod origin;
 mod raw;
+mod tls_front;
 
 pub(crate) use self::echo::EchoServer;
 pub(crate) use self::origin::Origin;
 pub(crate) use self::raw::{Raw, accept_for, read_head, switch};
+pub(crate) use self::tls_front::TlsFront;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -9,6 +9,7 @@ mod patience;
 mod stage;
 
 mod alt_svc;
+mod backend_tls;
 mod blame;
 mod drain;
 mod expect;

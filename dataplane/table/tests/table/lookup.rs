@@ -1,6 +1,6 @@
 //! What matches hold: paths by element, hosts, listeners, and paths made to hurt.
 
-use headrace_table::{Found, Listener, PathRewrite, Request, Table, wire};
+use headrace_table::{Found, HostPattern, Listener, PathRewrite, Request, SubjectAltName, Table, Trust, wire};
 use http::{HeaderMap, Method};
 
 use crate::build::*;
@@ -193,6 +193,12 @@ fn a_table_tells_what_is_in_it() {
         id: id.to_owned(),
         protocol: wire::BackendProtocol::H2c,
         endpoints: endpoints.iter().map(|text| (*text).to_owned()).collect(),
+        tls: None,
+    };
+    let tls = wire::BackendTls {
+        server_name: "B.example".to_owned(),
+        trust: wire::Trust::System,
+        subject_alt_names: vec![wire::SubjectAltName::Hostname("*.B.example".to_owned())],
     };
     let mut https = listener("n/g/https", 443, None);
     (https.protocol, https.http3, https.public_port) = (wire::Protocol::Https, true, 8443);
@@ -204,7 +210,10 @@ fn a_table_tells_what_is_in_it() {
         route("R/n/b", &[], vec![rule("3", vec![prefix("/3")])]),
     ]);
     wire.listeners.extend([https, https_too]);
-    wire.backends = vec![backend("n/s:2", &[]), backend("n/s:1", &["10.0.0.1:80", "[fd00::1]:80"])];
+    wire.backends = vec![
+        wire::Backend { tls: Some(tls), ..backend("n/s:2", &[]) },
+        backend("n/s:1", &["10.0.0.1:80", "[fd00::1]:80"]),
+    ];
     wire.certificates = vec![certificate("n/b"), certificate("n/a")];
     let table = Table::try_from(wire).unwrap();
 
@@ -223,9 +232,48 @@ fn a_table_tells_what_is_in_it() {
     assert_eq!(backend.endpoints, ["10.0.0.1:80".parse().unwrap(), "[fd00::1]:80".parse().unwrap()]);
     assert_eq!(backend.protocol, wire::BackendProtocol::H2c);
     assert!(table.backend("n/s:3").is_none());
+    let tls = table.backend("n/s:2").and_then(|backend| backend.tls.clone()).unwrap();
+    assert_eq!((tls.server_name.as_str(), &tls.trust), ("b.example", &Trust::System), "names are lowered");
+    assert_eq!(tls.subject_alt_names, [SubjectAltName::Hostname(HostPattern::try_from("*.b.example").unwrap())]);
 
     assert_eq!(table.certificates().map(|certificate| &*certificate.id).collect::<Vec<_>>(), ["n/a", "n/b"]);
     assert_eq!(table.certificate("n/a").unwrap().key, "secret");
     assert!(table.certificate("n/c").is_none());
     assert!(!format!("{table:?}").contains("secret"), "keys are never printed");
+}
+
+/// A pod may be older than the controller, or newer.
+#[test]
+fn a_backend_without_a_word_of_tls_is_in_clear_text() {
+    let old: wire::Backend = serde_json::from_str(r#"{"id": "n/s:1", "endpoints": ["10.0.0.1:80"]}"#).unwrap();
+    assert_eq!(old.tls, None);
+    assert!(!serde_json::to_string(&old).unwrap().contains("tls"), "and its digest stays as it was");
+    let json = r#"{"id": "n/s:1", "protocol": "Http1", "endpoints": [], "tls": {"server_name": "b.example",
+        "trust": {"Roots": "PEM"}, "subject_alt_names": [{"Hostname": "b.example"}, {"Uri": "a:b"}]}}"#;
+    let tls = serde_json::from_str::<wire::Backend>(json).unwrap().tls.unwrap();
+    assert_eq!(tls.trust, wire::Trust::Roots("PEM".to_owned()));
+    let short = r#"{"server_name": "b.example", "trust": "System"}"#;
+    let tls: wire::BackendTls = serde_json::from_str(short).unwrap();
+    assert!(tls.subject_alt_names.is_empty() && tls.trust == wire::Trust::System);
+    let unknown = r#"{"server_name": "b.example", "trust": "Everybody"}"#;
+    assert!(serde_json::from_str::<wire::BackendTls>(unknown).is_err(), "what is not understood is not weakened");
+}
+
+#[test]
+fn what_many_backends_ask_for_is_kept_once() {
+    let backend = |id: &str, server_name: &str| wire::Backend {
+        id: id.to_owned(),
+        protocol: wire::BackendProtocol::Http1,
+        endpoints: Vec::new(),
+        tls: Some(wire::BackendTls {
+            server_name: server_name.to_owned(),
+            trust: wire::Trust::Roots("-----BEGIN CERTIFICATE-----".to_owned()),
+            subject_alt_names: Vec::new(),
+        }),
+    };
+    let backends = vec![backend("a", "x.example"), backend("b", "X.EXAMPLE"), backend("c", "y.example")];
+    let table = Table::try_from(wire::Table { backends, ..wire::Table::default() }).unwrap();
+    let tls: Vec<_> = table.backends().filter_map(|backend| backend.tls.as_ref()).collect();
+    assert!(std::sync::Arc::ptr_eq(tls[0], tls[1]));
+    assert_ne!(tls[0], tls[2]);
 }

@@ -121,6 +121,21 @@ fn table() -> impl Strategy<Value = Table> {
     })
 }
 
+fn backends() -> impl Strategy<Value = Vec<Backend>> {
+    let trust = prop_oneof![Just(Trust::System), ".{0,20}".prop_map(Trust::Roots)];
+    let name = prop_oneof![".{0,9}".prop_map(SubjectAltName::Hostname), ".{0,9}".prop_map(SubjectAltName::Uri)];
+    let tls = (".{0,9}", trust, prop::collection::vec(name, 0..3)).prop_map(|(server_name, trust, names)| BackendTls {
+        server_name,
+        trust,
+        subject_alt_names: names,
+    });
+    let endpoints = prop::collection::vec(".{0,9}", 0..3);
+    let protocol = prop_oneof![Just(BackendProtocol::Http1), Just(BackendProtocol::H2c)];
+    let backend = (".{0,9}", protocol, endpoints, prop::option::of(tls));
+    let backend = backend.prop_map(|(id, protocol, endpoints, tls)| Backend { id, protocol, endpoints, tls });
+    prop::collection::vec(backend, 0..4)
+}
+
 fn question() -> impl Strategy<Value = Question> {
     let host = text(&["a.b.c", "A.b.C", "a.b.c.", "b.c", "x.b.c", "x.a.b.c", "y.x.c", "c", "", "other", ".b.c"]);
     let pair =
@@ -211,7 +226,10 @@ proptest! {
     }
 
     #[test]
-    fn the_wire_form_survives_json(table in table()) {
+    fn the_wire_form_survives_json(table in table(), backends in backends()) {
+        let table = Table { backends, ..table };
+        // Good or not: a verdict, and no panic.
+        let _verdict = Checked::try_from(table.clone());
         let json = serde_json::to_vec(&table).unwrap();
         let back: Table = serde_json::from_slice(&json).unwrap();
         prop_assert_eq!(&back, &table);

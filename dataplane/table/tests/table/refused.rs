@@ -1,7 +1,7 @@
 //! Every reason to refuse a table, provoked by one change to a table that is taken.
 
 use headrace_table::wire::*;
-use headrace_table::{List, MAX_TEXT, MAX_WEIGHT, NotAHostname, NotAnOrigin, Place, Reason, Refused};
+use headrace_table::{List, MAX_ROOTS, MAX_TEXT, MAX_WEIGHT, NotAHostname, NotAnOrigin, Place, Reason, Refused};
 
 use crate::build::*;
 
@@ -25,6 +25,14 @@ fn good() -> Table {
             id: "n/s:80".to_owned(),
             protocol: BackendProtocol::Http1,
             endpoints: vec!["10.0.0.1:80".to_owned()],
+            tls: Some(BackendTls {
+                server_name: "b.example".to_owned(),
+                trust: Trust::Roots("-----BEGIN CERTIFICATE-----".to_owned()),
+                subject_alt_names: vec![
+                    SubjectAltName::Hostname("*.b.example".to_owned()),
+                    SubjectAltName::Uri("spiffe://b.example/ns/a/sa/b".to_owned()),
+                ],
+            }),
         }],
         certificates: vec![Certificate { id: "n/c".to_owned(), chain: String::new(), key: String::new() }],
     }
@@ -149,6 +157,48 @@ fn listeners_and_backends() {
         let Refused { place, reason } = headrace_table::Table::try_from(table).unwrap_err();
         assert_eq!(place, backend_place());
         assert!(matches!(&reason, Reason::Endpoint { endpoint: named, .. } if named == endpoint), "{reason}");
+    }
+}
+
+fn tls(table: &mut Table) -> &mut BackendTls {
+    table.backends[0].tls.as_mut().unwrap()
+}
+
+#[test]
+fn tls_towards_backends() {
+    refuses(vec![
+        (|t| tls(t).server_name.clear(), backend_place(), hostname("", NotAHostname::Empty)),
+        (
+            |t| tls(t).server_name = text("*.b.example"),
+            backend_place(),
+            hostname("*.b.example", NotAHostname::Wildcard),
+        ),
+        (|t| tls(t).server_name = text("b.example."), backend_place(), hostname("b.example.", NotAHostname::Label)),
+        (|t| tls(t).server_name = text("10.0.0.1"), backend_place(), Reason::ServerNameIsAddress(text("10.0.0.1"))),
+        (|t| tls(t).server_name = text("fd00::1"), backend_place(), Reason::ServerNameIsAddress(text("fd00::1"))),
+        (|t| tls(t).trust = Trust::Roots(String::new()), backend_place(), Reason::NoRoots),
+        (|t| tls(t).trust = Trust::Roots(text("-----BEGIN PRIVATE KEY-----")), backend_place(), Reason::NoRoots),
+        (
+            |t| tls(t).trust = Trust::Roots(" ".repeat(MAX_ROOTS + 1)),
+            backend_place(),
+            Reason::RootsTooLong(MAX_ROOTS + 1),
+        ),
+        (
+            |t| tls(t).subject_alt_names[0] = SubjectAltName::Hostname(text("*")),
+            backend_place(),
+            hostname("*", NotAHostname::Wildcard),
+        ),
+        (
+            |t| tls(t).subject_alt_names[0] = SubjectAltName::Uri(format!("a:{}", "b".repeat(MAX_TEXT))),
+            backend_place(),
+            Reason::TooLong(MAX_TEXT + 2),
+        ),
+    ]);
+    for uri in ["", "b", ":b", "spiffe:", "1a://b", "a b://c", "a://b c", "a://\u{e9}", "a://b\n"] {
+        let mut table = good();
+        tls(&mut table).subject_alt_names[1] = SubjectAltName::Uri(uri.to_owned());
+        let expected = Refused { place: backend_place(), reason: Reason::Uri(uri.to_owned()) };
+        assert_eq!(headrace_table::Table::try_from(table).err(), Some(expected));
     }
 }
 
@@ -322,6 +372,11 @@ fn lists() {
             Box::new(|t, n| forward(t).websocket.origins = vec![text("https://a.example"); n]),
         ),
         (List::Endpoints, backend_place(), Box::new(|t, n| t.backends[0].endpoints = vec![text("10.0.0.1:80"); n])),
+        (
+            List::SubjectAltNames,
+            backend_place(),
+            Box::new(|t, n| tls(t).subject_alt_names = vec![SubjectAltName::Uri(text("a:b")); n]),
+        ),
     ];
     for (list, place, fill) in cases {
         let mut table = good();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -47,7 +47,7 @@ impl Raw {
 
 /// Reads one octet at a time up to the end of a message head, so that nothing behind it is taken. `None` when the peer
 /// closes before.
-pub(crate) async fn read_head(stream: &mut TcpStream) -> Option<String> {
+pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -66,7 +66,7 @@ pub(crate) fn accept_for(head: &str) -> String {
 }
 
 /// Takes a WebSocket handshake and accepts it, with more header lines and with octets right behind.
-pub(crate) async fn switch(stream: &mut TcpStream, more: &str, behind: &[u8]) -> String {
+pub(crate) async fn switch(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), more: &str, behind: &[u8]) -> String {
     let head = read_head(stream).await.unwrap();
     let accept = accept_for(&head);
     let mut answer = format!(
@@ -76,5 +76,6 @@ pub(crate) async fn switch(stream: &mut TcpStream, more: &str, behind: &[u8]) ->
     .into_bytes();
     answer.extend_from_slice(behind);
     stream.write_all(&answer).await.unwrap();
+    stream.flush().await.unwrap();
     head
 }

@@ -90,7 +90,7 @@ pub(crate) fn weighted(backend: Option<&str>, weight: u32) -> WeightedBackend {
 pub(crate) fn backend(id: &str, endpoints: &[SocketAddr]) -> Backend {
     let mut endpoints: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
     endpoints.sort();
-    Backend { id: id.to_owned(), protocol: BackendProtocol::Http1, endpoints }
+    Backend { id: id.to_owned(), protocol: BackendProtocol::Http1, endpoints, tls: None }
 }
 
 /// A backend that speaks HTTP/2 in clear text.
