@@ -167,10 +167,16 @@ const { positionals: [scenario], values } = parseArgs({
   allowPositionals: true,
   options: {
     url: { type: "string" }, ca: { type: "string" }, name: { type: "string" }, expect: { type: "string" },
+    // Where the URL's host is, if the system's resolver does not know.
+    address: { type: "string" },
   },
 });
 const url = new URL(values.url);
-const session = http2.connect(url.origin, values.ca ? { ca: readFileSync(values.ca) } : {});
+const lookup = (_, { all }, found) => (all ? found(null, [{ address: values.address, family: 4 }]) : found(null, values.address, 4));
+const session = http2.connect(url.origin, {
+  ...(values.ca ? { ca: readFileSync(values.ca) } : {}),
+  ...(values.address ? { lookup } : {}),
+});
 await within(once(session, "remoteSettings"), "SETTINGS");
 console.log(JSON.stringify(await { echo, chat }[scenario](session, url, values)));
 session.close();

@@ -231,6 +231,8 @@ async def main():
     parser.add_argument("scenario", choices=["echo", "chat"])
     parser.add_argument("--url", required=True)
     parser.add_argument("--ca", required=True)
+    # Where the URL's host is. Not by its name: aioquic takes its first address only, which may be IPv6.
+    parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--name", default="")
     parser.add_argument("--expect", default="")
     arguments = parser.parse_args()
@@ -238,10 +240,10 @@ async def main():
     url = urlsplit(arguments.url)
     configuration = QuicConfiguration(alpn_protocols=H3_ALPN, is_client=True, verify_mode=ssl.CERT_REQUIRED)
     configuration.load_verify_locations(arguments.ca)
-    # Not by the name: aioquic takes its first address only, which may be IPv6.
     configuration.server_name = url.hostname
     scenario = {"echo": echo, "chat": chat}[arguments.scenario]
-    async with connect("127.0.0.1", url.port, configuration=configuration, create_protocol=Client) as client:
+    port = url.port or 443
+    async with connect(arguments.address, port, configuration=configuration, create_protocol=Client) as client:
         print(json.dumps(await scenario(client, url, arguments), ensure_ascii=False))
 
 

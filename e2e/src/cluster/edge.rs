@@ -75,6 +75,11 @@ impl Edge {
         }
     }
 
+    /// A URL by the host name, for clients that are told the address besides.
+    pub fn named_url(&self, scheme: &str, path: &str) -> String {
+        format!("{scheme}://{HOSTNAME}{path}")
+    }
+
     /// Waits until a path is answered with 200.
     pub fn wait_until_served(&self, path: &str) -> Result<()> {
         wait_for(&format!("an answer to {path}"), || {
