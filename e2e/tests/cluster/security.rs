@@ -2,12 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use headrace_e2e::cluster::{SYSTEM_NAMESPACE, apply, get, kubectl, node, wait_for};
 use headrace_e2e::probe::metric;
+use headrace_e2e::{Reached, client};
 use tempfile::TempDir;
 
 /// The name in the push server's certificate, and its port.
@@ -35,36 +36,14 @@ impl Leader {
         Ok(Self { admin, directory })
     }
 
-    /// Subscribes with that token, as a gRPC client would, and returns the status that the server gives.
+    /// Subscribes with that token, and returns the status that the server gives.
     fn subscribe(&self, token: Option<&str>) -> Result<String> {
-        // An empty message: five octets of gRPC's framing.
-        let body = self.directory.path().join("body");
-        std::fs::write(&body, [0; 5])?;
-        let mut command = Command::new("curl");
-        command.args([
-            "--silent",
-            "--show-error",
-            "--http2",
-            "--max-time",
-            "5",
-            "--noproxy",
-            "*",
-            "--dump-header",
-            "-",
-        ]);
-        command.arg("--cacert").arg(self.directory.path().join("ca.pem"));
-        command.args(["--resolve", &format!("{PUSH_NAME}:{PUSH_PORT}:{}", self.admin.ip())]);
-        command.args(["-H", "content-type: application/grpc", "-H", "te: trailers"]);
-        if let Some(token) = token {
-            command.args(["-H", &format!("authorization: Bearer {token}")]);
-        }
-        command.arg("--data-binary").arg(format!("@{}", body.display())).args(["--output", "/dev/null"]);
-        let output =
-            command.arg(format!("https://{PUSH_NAME}:{PUSH_PORT}/headrace.push.v1.Push/Subscribe")).output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let status =
-            text.lines().find_map(|line| line.strip_prefix("grpc-status: ")).map(|status| status.trim().to_owned());
-        status.with_context(|| format!("no grpc-status: {text}{}", String::from_utf8_lossy(&output.stderr)))
+        let (address, ca) = (self.admin.ip().to_string(), self.ca());
+        let mut arguments = vec!["--address", &address, "--name", PUSH_NAME];
+        arguments.extend(["--ca", ca.to_str().context("a strange name")?]);
+        arguments.extend(token.iter().flat_map(|token| ["--token", *token]));
+        let seen = client::run(self, "subscribe", "subscribe.mjs", &arguments)?;
+        seen["status"].as_str().map(str::to_owned).with_context(|| format!("no grpc-status: {seen}"))
     }
 
     /// The streams that were refused and the connections that came to nothing, over all reasons.
@@ -73,6 +52,16 @@ impl Leader {
         let connections = "headrace_controller_push_connections_total";
         let began = metric(self.admin, connections, &["result=\"accepted\""])?;
         Ok(streams + metric(self.admin, connections, &[])? - began)
+    }
+}
+
+impl Reached for Leader {
+    fn ca(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
+    fn directory(&self) -> &Path {
+        self.directory.path()
     }
 }
 
