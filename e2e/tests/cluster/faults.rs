@@ -181,19 +181,69 @@ fn while_stopped(namespace: &str) -> Result<String> {
     let listener = r#"[{"op": "add", "path": "/spec/listeners/-", "value":
         {"name": "late", "protocol": "HTTP", "port": 8090}}]"#;
     kubectl(&["patch", "gateway", GATEWAY, "-n", namespace, "--type", "json", "-p", listener])?;
-    let told = wait_for("the new listener to be reported on", || {
-        let gateway = get(namespace, "gateway", GATEWAY)?.context("no Gateway")?;
-        let status = gateway["status"]["listeners"].as_array().context("no listeners")?;
-        let late = status.iter().find(|one| one["name"] == "late").context("no such listener")?;
-        let programmed = cluster::condition(late, "/conditions", "Programmed").context("no condition")?;
-        Ok(Some(programmed.clone()))
-    })?;
+    let told = wait_for("the new listener to be reported on", || late(namespace).map(Some))?;
     // A while longer: it must not become true by itself.
     std::thread::sleep(Duration::from_secs(10));
+    let programmed = late(namespace)?;
+    ensure!(told["status"] == "False" && programmed["status"] == "False", "{told}, then {programmed}");
+    programmed["message"].as_str().map(str::to_owned).context("no message")
+}
+
+/// Where the range that ports are allotted from begins; the lowest that is free is next.
+const FIRST_ALLOTTED: u16 = 20_000;
+
+/// A pod that cannot bind a listener's port says so: that listener is named with the pod, and everything else is served.
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn a_port_cannot_be_bound() -> Result<()> {
+    let site = Site::start("case-port")?;
+    let pod = ready_pods(DATA_PLANE)?.pop().context("no data-plane pod")?;
+    let port = next_port()?;
+    kubectl(&[
+        "debug",
+        &pod,
+        "-n",
+        SYSTEM_NAMESPACE,
+        "--image=headrace.dev/demo:dev",
+        "--image-pull-policy=IfNotPresent",
+        "--profile=restricted",
+        "--container=squatter",
+        "--",
+        "/headrace-demo",
+        "--listen",
+        &format!("0.0.0.0:{port}"),
+    ])?;
+    let squatter = wait_for("the port to be taken", || process(&pod, "headrace-demo").map(Some))?;
+    let namespace = site.edge.namespace.name();
+    let listener = r#"[{"op": "add", "path": "/spec/listeners/-", "value":
+        {"name": "late", "protocol": "HTTP", "port": 8090}}]"#;
+    kubectl(&["patch", "gateway", GATEWAY, "-n", namespace, "--type", "json", "-p", listener])?;
+    let told = wait_for("the pod to be named", || {
+        let late = late(namespace)?;
+        let message = late["message"].as_str().unwrap_or_default().to_owned();
+        Ok((late["status"] == "False" && message.contains(&pod)).then_some(message))
+    });
+    signal(squatter, "KILL")?;
+    told?;
+    site.serves()?;
+    // The port is free again, and is tried again.
+    wait_for("the listener to be programmed", || Ok((late(namespace)?["status"] == "True").then_some(())))?;
+    site.end()
+}
+
+fn late(namespace: &str) -> Result<serde_json::Value> {
     let gateway = get(namespace, "gateway", GATEWAY)?.context("no Gateway")?;
     let status = gateway["status"]["listeners"].as_array().context("no listeners")?;
     let late = status.iter().find(|one| one["name"] == "late").context("no such listener")?;
-    let programmed = cluster::condition(late, "/conditions", "Programmed").context("no condition")?;
-    ensure!(told["status"] == "False" && programmed["status"] == "False", "{told}, then {programmed}");
-    programmed["message"].as_str().map(str::to_owned).context("no message")
+    cluster::condition(late, "/conditions", "Programmed").cloned().context("no condition")
+}
+
+/// The port of the pods that the next listener is allotted.
+fn next_port() -> Result<u16> {
+    let services = kubectl(&["get", "service", "-A", "-l", "headrace.dev/controller", "-o", "json"])?;
+    let services: serde_json::Value = serde_json::from_str(&services)?;
+    let ports =
+        services["items"].as_array().into_iter().flatten().flat_map(|service| service["spec"]["ports"].as_array());
+    let taken: Vec<u64> = ports.flatten().filter_map(|port| port["targetPort"].as_u64()).collect();
+    (FIRST_ALLOTTED..).find(|port| !taken.contains(&u64::from(*port))).context("no port is free")
 }

@@ -90,6 +90,9 @@ fn a_thousand_listeners() -> Result<()> {
 fn hostnames_that_overlap_in_every_way() -> Result<()> {
     let edge = Edge::create("case-overlaps")?;
     let namespace = edge.namespace.name();
+    // The demo's own route would be the oldest on all of them.
+    let patch = json!({ "spec": { "parentRefs": [{ "name": GATEWAY, "sectionName": "https" }] } }).to_string();
+    kubectl(&["patch", "httproute", "demo", "-n", namespace, "--type", "merge", "-p", &patch])?;
     let names = [None, Some("*.test"), Some("*.headrace.test"), Some("a.headrace.test"), Some("*.a.headrace.test")];
     for (index, listener) in names.iter().enumerate() {
         let patch = json!([{ "op": "add", "path": "/spec/listeners/-", "value": {
@@ -114,12 +117,12 @@ fn hostnames_that_overlap_in_every_way() -> Result<()> {
             )?;
         }
     }
-    // The listener with the most specific name that fits, and of its routes the one with the most specific name.
+    // The listener with the most specific name that fits. Most of its routes come to the same hosts there, so the first wins.
     for (host, expected) in [
-        ("a.headrace.test", "3-3"),
-        ("b.headrace.test", "2-2"),
-        ("b.a.headrace.test", "4-4"),
-        ("b.test", "1-1"),
+        ("a.headrace.test", "3-0"),
+        ("b.headrace.test", "2-0"),
+        ("b.a.headrace.test", "4-0"),
+        ("b.test", "1-0"),
         ("b.example", "0-0"),
     ] {
         let url = format!("http://{}:8080/bytes/1", edge.address);
