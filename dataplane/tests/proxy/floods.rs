@@ -178,10 +178,9 @@ async fn empty_data_is_stopped_or_costs_nothing() {
         let mut attacker = Attacker::connect(&stage, &frame(SETTINGS, 0, 0, &[])).await;
         assert!(attacker.send(&headers(1, 0, &request("POST", "/", &[]))).await);
         let taken = pour(&mut attacker, &flood, MOST).await;
-        if taken >= MOST {
-            // It went through, then nothing of it is kept and the connection is as it was.
-            assert!(attacker.sees_pong(7).await, "{what}");
-        } else {
+        // It went through, then nothing of it is kept and the connection is as it was. Or it was stopped, which the attacker
+        // may not know before all is sent: the kernel takes what nobody reads.
+        if taken < MOST || !attacker.sees_pong(7).await {
             let code = attacker.goodbye().await;
             assert!(matches!(code, None | Some(ENHANCE_YOUR_CALM | FLOW_CONTROL_ERROR)), "{what}: {code:?}");
         }
