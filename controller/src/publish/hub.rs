@@ -153,6 +153,7 @@ impl Hub {
 
     /// Publishes a table to a pod set. Nothing happens on a controller that does not lead.
     pub(crate) fn publish(&self, pod_set: &str, generation: u64, sections: Arc<Sections>) {
+        let octets = sections.octets();
         let published = {
             let Some(mut led) = self.led(pod_set) else { return };
             let Some(led) = &mut *led else { return };
@@ -160,11 +161,14 @@ impl Hub {
             led.wake_all();
             published
         };
-        if let Err(error) = published {
-            tracing::error!(pod_set, generation, %error, "the table cannot be published: pods keep the one before");
-            self.metrics.unpublishable();
-            if let Unpublishable::Sections { faults } = &error {
-                self.refuse(refusals(faults, generation, None));
+        match published {
+            Ok(version) => self.metrics.published(pod_set, version.generation, octets),
+            Err(error) => {
+                tracing::error!(pod_set, generation, %error, "the table cannot be published: pods keep the one before");
+                self.metrics.unpublishable();
+                if let Unpublishable::Sections { faults } = &error {
+                    self.refuse(refusals(faults, generation, None));
+                }
             }
         }
         self.changed.notify_one();

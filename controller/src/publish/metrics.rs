@@ -148,6 +148,8 @@ pub(crate) struct PushMetrics {
     token_reviews: Counters<Reviewed>,
     subscribers: GaugesBy,
     overdue: GaugesBy,
+    table_octets: GaugesBy,
+    table_version: GaugesBy,
     lag: Histogram,
     acks: IntCounter,
     rejections: IntCounter,
@@ -171,6 +173,11 @@ impl PushMetrics {
             overdue: by_pod_set(
                 "push_overdue_pods",
                 "Pods whose answer to a table is out for longer than a pod needs.",
+            ),
+            table_octets: by_pod_set("push_table_bytes", "Bytes of the table that is published, without framing."),
+            table_version: by_pod_set(
+                "push_table_version",
+                "Number of the table that is published, counted within the leader's epoch.",
             ),
             lag: metrics.histogram(
                 "push_lag_seconds",
@@ -209,6 +216,15 @@ impl PushMetrics {
         for (gauges, count) in [(&self.subscribers, pods), (&self.overdue, overdue)] {
             if let Some(gauge) = gauges.of(pod_set) {
                 gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
+    pub(crate) fn published(&self, pod_set: &str, version: u64, octets: usize) {
+        let values = [(&self.table_version, version), (&self.table_octets, octets as u64)];
+        for (gauges, value) in values {
+            if let Some(gauge) = gauges.of(pod_set) {
+                gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
             }
         }
     }

@@ -138,7 +138,7 @@ impl PodSet {
         generation: u64,
         sections: Arc<Sections>,
         now: Moment,
-    ) -> Result<(), Unpublishable> {
+    ) -> Result<Version, Unpublishable> {
         let version = self.publisher.publish(Arc::clone(&sections))?;
         match &mut self.current {
             Some(current) if current.version == version => current.generation = generation,
@@ -153,7 +153,7 @@ impl PodSet {
             }
         }
         self.tell_waiting(now);
-        Ok(())
+        Ok(version)
     }
 
     /// A pod opens a stream. Answers with it, and with the one that it had before.
