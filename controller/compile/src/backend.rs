@@ -47,10 +47,14 @@ pub(crate) enum BackendError {
     #[error("port {1} of Service {0} is {2}, not TCP")]
     NotTcp(Key, u16, String),
     #[error(
-        "port {1} of Service {0} has appProtocol {2:?}, which is not supported: use http, kubernetes.io/ws or \
-         kubernetes.io/h2c, or none"
+        "port {1} of Service {0} has appProtocol {2:?}, which is not supported: use http, https, kubernetes.io/ws, \
+         kubernetes.io/wss or kubernetes.io/h2c, or none"
     )]
     AppProtocol(Key, u16, String),
+    #[error(
+        "port {1} of Service {0} has appProtocol {2:?}, and nothing says who has to be there: add a BackendTLSPolicy"
+    )]
+    NoPolicy(Key, u16, String),
     #[error("port {1} of Service {0}: {2}")]
     Refused(Key, u16, String),
     #[error("port {1} of Service {0}: {2}")]
@@ -103,7 +107,7 @@ impl<'w> Backends<'w> {
             Some(other) => return Err(BackendError::NotTcp(key.clone(), number, other.to_owned())),
         }
         let app_protocol = service_port.app_protocol.as_deref().unwrap_or("");
-        let protocol = speaks(app_protocol)
+        let (protocol, security) = speaks(app_protocol)
             .ok_or_else(|| BackendError::AppProtocol(key.clone(), number, app_protocol.to_owned()))?;
         let id = format!("{}:{number}", key.id());
         if let Some(message) = self.options.refusal(SectionKind::Backend, &id) {
@@ -116,6 +120,9 @@ impl<'w> Backends<'w> {
             let port_name = service_port.name.as_deref().unwrap_or("");
             let tls = self.policies.tls(key, port_name);
             let tls = tls.map_err(|message| BackendError::Policy(key.clone(), number, message))?;
+            if security == Security::Tls && tls.is_none() {
+                return Err(BackendError::NoPolicy(key.clone(), number, app_protocol.to_owned()));
+            }
             if self.found.len() >= List::Backends.max() {
                 return Err(BackendError::TableFull(key.clone()));
             }
@@ -226,11 +233,24 @@ fn ports_in_words(service: &Service) -> String {
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
-/// What an `appProtocol` means, if it is supported. GEP-1911: an absent one does not switch upgrades off.
-fn speaks(app_protocol: &str) -> Option<BackendProtocol> {
+/// What an `appProtocol` says of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Security {
+    /// It is for a policy to say.
+    AsPolicy,
+    /// It is spoken, so that there has to be a policy: without one nobody could be told from anybody else.
+    Tls,
+}
+
+/// What an `appProtocol` means, if it is supported. GEP-1911: an absent one does not switch upgrades off. Names without a
+/// domain are IANA's, in which case makes no difference (RFC 6335 section 5.1).
+fn speaks(app_protocol: &str) -> Option<(BackendProtocol, Security)> {
     match app_protocol {
-        "" | "http" | "kubernetes.io/ws" => Some(BackendProtocol::Http1),
-        "kubernetes.io/h2c" => Some(BackendProtocol::H2c),
+        "" | "kubernetes.io/ws" => Some((BackendProtocol::Http1, Security::AsPolicy)),
+        "kubernetes.io/wss" => Some((BackendProtocol::Http1, Security::Tls)),
+        "kubernetes.io/h2c" => Some((BackendProtocol::H2c, Security::AsPolicy)),
+        name if name.eq_ignore_ascii_case("http") => Some((BackendProtocol::Http1, Security::AsPolicy)),
+        name if name.eq_ignore_ascii_case("https") => Some((BackendProtocol::Http1, Security::Tls)),
         _ => None,
     }
 }

@@ -177,7 +177,7 @@ fn resolve(namespace: &str, backend: &IngressBackend, backends: &mut Backends<'_
             BackendError::TableFull(_) => ("", IngressReason::BackendNotFound),
             BackendError::ExternalName(_) => ("service.name", IngressReason::InvalidKind),
             BackendError::Refused(..) | BackendError::Policy(..) => ("", IngressReason::UnsupportedProtocol),
-            BackendError::NotTcp(..) | BackendError::AppProtocol(..) => {
+            BackendError::NotTcp(..) | BackendError::AppProtocol(..) | BackendError::NoPolicy(..) => {
                 ("service.port", IngressReason::UnsupportedProtocol)
             }
         };

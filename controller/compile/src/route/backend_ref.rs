@@ -39,7 +39,9 @@ pub(super) fn resolve(shape: &BackendShape, around: &mut Surroundings<'_, '_>) -
             BackendError::TableFull(_) => ("", RouteReason::BackendNotFound),
             BackendError::ExternalName(_) => ("name", RouteReason::InvalidKind),
             BackendError::Refused(..) | BackendError::Policy(..) => ("", RouteReason::UnsupportedProtocol),
-            BackendError::NotTcp(..) | BackendError::AppProtocol(..) => ("port", RouteReason::UnsupportedProtocol),
+            BackendError::NotTcp(..) | BackendError::AppProtocol(..) | BackendError::NoPolicy(..) => {
+                ("port", RouteReason::UnsupportedProtocol)
+            }
         };
         Fault::new(field, reason, error.to_string())
     })
