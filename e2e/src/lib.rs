@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod port;
 pub mod probe;
 pub mod process;
+pub mod room;
 pub mod site;
 pub mod trust;
 pub mod tunnels;

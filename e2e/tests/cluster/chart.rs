@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result, ensure};
 use headrace_e2e::cluster::{self, Edge, get, helm, kubectl, list, wait_for};
 use headrace_e2e::{client, manifest};
+use serde_json::json;
 
 const RELEASE: &str = "second";
 const NAMESPACE: &str = "headrace-second";
@@ -81,6 +82,9 @@ fn lifecycle() -> Result<()> {
     };
     ensure!(arguments()?.contains("--access-log=stdout"), "{}", arguments()?);
     serves(&edge)?;
+    // The Gateway moves to the first installation, which makes it a Service; the second one takes its own away.
+    move_to_class(&edge, "headrace")?;
+    move_to_class(&edge, CLASS)?;
     helm(&["rollback", RELEASE, "1", "--namespace", NAMESPACE, "--wait", TIMEOUT])?;
     ensure!(arguments()?.contains("--access-log=off"), "{}", arguments()?);
     serves(&edge)?;
@@ -97,6 +101,23 @@ fn lifecycle() -> Result<()> {
         "the CRDs went with the second installation"
     );
     edge.wait_until_served("/bytes/7")
+}
+
+fn move_to_class(edge: &Edge, class: &str) -> Result<()> {
+    let namespace = edge.namespace.name();
+    // The pod set is one that only the second installation has.
+    let infrastructure = match class {
+        CLASS => json!({ "parametersRef": { "group": "headrace.dev", "kind": "GatewayParameters", "name": "own" } }),
+        _ => json!(null),
+    };
+    let patch = json!({ "spec": { "gatewayClassName": class, "infrastructure": infrastructure } }).to_string();
+    kubectl(&["patch", "gateway", "second", "-n", namespace, "--type", "merge", "-p", &patch])?;
+    wait_for("the Service of the other class to be the only one", || {
+        let services = list(namespace, "service", "gateway.networking.k8s.io/gateway-name=second")?;
+        let names: Vec<_> = services.iter().map(|service| service["metadata"]["name"].to_string()).collect();
+        Ok((names == [format!("\"second-{class}\"")]).then_some(()))
+    })?;
+    serves(edge)
 }
 
 fn serves(edge: &Edge) -> Result<()> {

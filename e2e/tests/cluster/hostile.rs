@@ -185,6 +185,41 @@ fn references_across_namespaces_without_a_grant() -> Result<()> {
     ensure!(told["reason"] == "RefNotPermitted", "{told}");
     let told = cluster::wait_for_condition(thief.name(), "httproute", "own", parents, "ResolvedRefs", "False")?;
     ensure!(told["reason"] == "RefNotPermitted", "{told}");
+    // A policy of the thief's own, with a bundle that is not there.
+    apply(
+        &json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": "lost", "namespace": thief.name() },
+            "spec": { "ports": [{ "port": 443 }] },
+        })
+        .to_string(),
+    )?;
+    apply(
+        &json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "BackendTLSPolicy",
+            "metadata": { "name": "lost", "namespace": thief.name() },
+            "spec": {
+                "targetRefs": [{ "group": "", "kind": "Service", "name": "lost" }],
+                "validation": {
+                    "hostname": "lost.test",
+                    "caCertificateRefs": [{ "group": "", "kind": "ConfigMap", "name": "nowhere" }],
+                },
+            },
+        })
+        .to_string(),
+    )?;
+    apply(
+        &json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": { "name": "lost", "namespace": thief.name() },
+            "spec": { "parentRefs": [{ "name": "thief" }], "hostnames": ["lost.test"],
+                "rules": [{ "backendRefs": [{ "name": "lost", "port": 443 }] }] },
+        })
+        .to_string(),
+    )?;
+    let ancestors = "/status/ancestors/0/conditions";
+    let told =
+        cluster::wait_for_condition(thief.name(), "backendtlspolicy", "lost", ancestors, "ResolvedRefs", "False")?;
+    ensure!(told["reason"] == "InvalidCACertificateRef", "{told}");
     let address = cluster::edge::address(thief.name(), "thief")?;
     wait_for("500 for what may not be reached", || {
         let (status, _) = headrace_e2e::client::curl(&edge, &[], &format!("http://{address}/headers"))?;
