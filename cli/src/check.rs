@@ -6,7 +6,6 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use headrace_compile::{ConditionStatus, DEFAULT_POD_SET, Kind, ObjectRef, Options, Ports, Statuses, World};
 use headrace_crds::condition::{GatewayReason, Reason};
 
@@ -14,7 +13,7 @@ use crate::args::{EXIT_FAILURE, EXIT_USAGE, Format};
 use crate::cluster::{Cluster, Missing, Read};
 use crate::development_ca::DevelopmentCa;
 use crate::manifest::Manifests;
-use crate::output::Output;
+use crate::output::{Output, complain};
 use crate::report::Report;
 use crate::world::{self, Prepared};
 
@@ -48,7 +47,14 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let manifests = Manifests::load(&args.filename, None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let read = runtime.block_on(async { Cluster::connect(args.context.as_deref()).await?.read().await });
-    let read = read.context("with manifests in files, use --filename")?;
+    let read = match read {
+        Ok(read) => read,
+        Err(error) => {
+            complain(&format!("headrace: {error:#}"));
+            complain("headrace: without a cluster, name manifests with --filename");
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
     let mut world = read.world.clone();
     manifests.objects().for_each(|object| world.insert(object.clone()));
     let options = options(&world, &read);
