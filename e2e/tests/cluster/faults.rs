@@ -45,10 +45,7 @@ impl Site {
     fn change(&self, name: &str) -> Result<()> {
         self.ask_for_change(name)?;
         self.edge.wait_until_served(&format!("/bytes/7?{name}"))?;
-        wait_for(&format!("the change {name}"), || {
-            let (status, _) = self.edge.get(&format!("/{name}"))?;
-            Ok((status == 302).then_some(()))
-        })
+        self.edge.wait_until_redirected(&format!("/{name}"))
     }
 
     fn ask_for_change(&self, name: &str) -> Result<()> {
@@ -177,9 +174,7 @@ fn a_pod_cannot_acknowledge() -> Result<()> {
 }
 
 fn while_stopped(namespace: &str, pod: &str) -> Result<()> {
-    let listener = r#"[{"op": "add", "path": "/spec/listeners/-", "value":
-        {"name": "late", "protocol": "HTTP", "port": 8090}}]"#;
-    kubectl(&["patch", "gateway", GATEWAY, "-n", namespace, "--type", "json", "-p", listener])?;
+    ask_for_late(namespace)?;
     wait_for("the pod to be named", || {
         let late = late(namespace)?;
         let message = late["message"].as_str().unwrap_or_default();
@@ -225,9 +220,7 @@ fn a_port_cannot_be_bound() -> Result<()> {
     ])?;
     let squatter = wait_for("the port to be taken", || process(&pod, "headrace-demo").map(Some))?;
     let namespace = site.edge.namespace.name();
-    let listener = r#"[{"op": "add", "path": "/spec/listeners/-", "value":
-        {"name": "late", "protocol": "HTTP", "port": 8090}}]"#;
-    kubectl(&["patch", "gateway", GATEWAY, "-n", namespace, "--type", "json", "-p", listener])?;
+    ask_for_late(namespace)?;
     let told = wait_for("the pod to be named", || {
         let late = late(namespace)?;
         let message = late["message"].as_str().unwrap_or_default().to_owned();
@@ -241,6 +234,14 @@ fn a_port_cannot_be_bound() -> Result<()> {
     site.end()
 }
 
+/// Adds a listener to the Gateway, on a port of its own.
+fn ask_for_late(namespace: &str) -> Result<()> {
+    let listener = r#"[{"op": "add", "path": "/spec/listeners/-", "value":
+        {"name": "late", "protocol": "HTTP", "port": 8090}}]"#;
+    kubectl(&["patch", "gateway", GATEWAY, "-n", namespace, "--type", "json", "-p", listener]).map(drop)
+}
+
+/// What is said of that listener being programmed.
 fn late(namespace: &str) -> Result<serde_json::Value> {
     let gateway = get(namespace, "gateway", GATEWAY)?.context("no Gateway")?;
     let status = gateway["status"]["listeners"].as_array().context("no listeners")?;
