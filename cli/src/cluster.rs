@@ -171,7 +171,9 @@ mod tests {
     #[test]
     fn every_kind_has_the_plural_that_servers_use() {
         let plurals: Vec<String> = Kind::ALL.iter().map(|kind| resource(*kind).plural).collect();
-        for plural in ["gatewayclasses", "ingresses", "ingressclasses", "endpointslices", "backendtlspolicies"] {
+        for plural in
+            ["gatewayclasses", "ingresses", "ingressclasses", "endpointslices", "backendtlspolicies", "edgepolicies"]
+        {
             assert!(plurals.iter().any(|one| one == plural), "{plural} of {plurals:?}");
         }
         assert!(plurals.contains(&"gatewayparameters".to_owned()), "{plurals:?}");

@@ -222,6 +222,13 @@ fn rows(statuses: &Statuses) -> Vec<Row> {
         }
     }
     statuses.ingresses.iter().for_each(|ingress| add(&ingress.object, "", &ingress.conditions));
+    for policy in &statuses.policies {
+        for ancestor in &policy.ancestors {
+            let section = ancestor.section.iter().map(|section| format!("/{section}"));
+            let at: String = [ancestor.ancestor.key().to_string()].into_iter().chain(section).collect();
+            add(&policy.object, &at, &ancestor.conditions);
+        }
+    }
     rows
 }
 

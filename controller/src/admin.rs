@@ -128,6 +128,8 @@ pub struct Admin {
     pub leadership: watch::Receiver<Leadership>,
     /// What the pods say.
     pub publish: Publish,
+    /// What pods share for QUIC.
+    pub quic: crate::quic::Known,
 }
 
 impl Admin {
@@ -213,6 +215,7 @@ impl Admin {
             &self.store,
             generation.as_deref(),
             self.publish.summary(),
+            self.quic.summary(),
         )
     }
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
+use jiff::SignedDuration;
 
 /// Watches a Kubernetes cluster, compiles its Gateways, routes and Ingresses, and publishes tables to data-plane pods.
 #[derive(Clone, Debug, Parser)]
@@ -73,6 +74,21 @@ pub struct Arguments {
     #[arg(long, env = "HEADRACE_CA", value_name = "NAME", default_value = "headrace-push-ca")]
     pub ca: String,
 
+    /// The first part of the names of the Secrets that hold the keys of QUIC's connection IDs, one for each pod set, whose
+    /// name follows.
+    #[arg(long, env = "HEADRACE_QUIC_SECRETS", value_name = "NAME", default_value = "headrace-quic")]
+    pub quic_secrets: String,
+
+    /// Days between two rotations of those keys; 0 rotates on demand alone.
+    #[arg(
+        long,
+        env = "HEADRACE_QUIC_KEY_ROTATION",
+        value_name = "DAYS",
+        default_value_t = 7,
+        value_parser = clap::value_parser!(u16).range(..=MAX_ROTATION_DAYS)
+    )]
+    pub quic_key_rotation: u16,
+
     /// How log lines are written.
     #[arg(long, env = "HEADRACE_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
     pub log_format: LogFormat,
@@ -83,7 +99,16 @@ pub struct Arguments {
     pub log: String,
 }
 
+/// Ten years: whoever does not want a rotation says 0.
+const MAX_ROTATION_DAYS: i64 = 3650;
+
 impl Arguments {
+    /// Between two rotations of QUIC's keys. `None`: on demand alone.
+    pub fn quic_key_rotation(&self) -> Option<SignedDuration> {
+        let days = i64::from(self.quic_key_rotation);
+        (days > 0).then(|| SignedDuration::from_hours(24 * days))
+    }
+
     /// Pod sets by name, each with its ServiceAccount. Of two with the same name the last one counts.
     pub fn pod_sets_by_name(&self) -> BTreeMap<String, String> {
         self.pod_sets.iter().map(|set| (set.name.clone(), set.service_account.clone())).collect()
@@ -144,6 +169,16 @@ mod tests {
             arguments.pod_sets_by_name(),
             BTreeMap::from([("default".to_owned(), "headrace-dataplane".to_owned())])
         );
+    }
+
+    #[test]
+    fn keys_rotate_every_week_unless_told_otherwise() {
+        let cases: [(&[&str], Option<i64>); 3] =
+            [(&[], Some(168)), (&["--quic-key-rotation", "1"], Some(24)), (&["--quic-key-rotation", "0"], None)];
+        for (given, hours) in cases {
+            assert_eq!(parse(given).unwrap().quic_key_rotation(), hours.map(SignedDuration::from_hours));
+        }
+        assert!(parse(&["--quic-key-rotation", "3651"]).is_err());
     }
 
     #[test]

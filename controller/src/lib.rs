@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  API server ── watch ──► World ── engine ──► Generation ─┬─► publish: tables to data-plane pods, acknowledgements
-//!      ▲                             (compile)              ├─► status: conditions, addresses, events
+//!      ▲                             (compile)   quic: keys ─┤   and server IDs of pods
+//!      │                                                    ├─► status: conditions, addresses, events
 //!      │                                                    └─► service: Services and EndpointSlices of Gateways
 //!      └── leader: one of the replicas publishes and writes; the others keep a warm World
 //! ```
@@ -19,6 +20,7 @@ pub mod generation;
 pub mod leader;
 pub mod metrics;
 pub mod publish;
+pub mod quic;
 pub mod run;
 pub mod service;
 pub mod status;

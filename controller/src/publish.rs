@@ -1,6 +1,7 @@
 //! The push: who may subscribe, what each pod is sent, and what the pods answer.
 //!
 //! ```text
+//!   shares ─────┐
 //!   generations ─► feed ─► hub ◄─► server ◄── listen ◄── pods, over TLS
 //!   leadership  ──┘         │         └─ identity: tokens become pods       authority, tls: the certificate
 //!                           └─► acknowledgements, refusals, challenges, summary
@@ -21,6 +22,7 @@ mod pod_set;
 mod server;
 pub mod summary;
 mod tls;
+pub(crate) mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use tonic::transport::Server;
 use crate::generation::Generation;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
+use crate::quic::Shares;
 use acknowledgements::{Acknowledgements, Refusals};
 pub use authority::keep::{InCluster, Store, StoreError};
 use hub::Hub;
@@ -48,6 +51,7 @@ use pod_set::Patience;
 use server::PushService;
 use summary::Summary;
 use tls::PresentedCertificate;
+use told::Members;
 
 /// Streams on one connection. A pod has one, and a second while it comes back.
 const MAX_STREAMS: u32 = 4;
@@ -158,6 +162,11 @@ impl Publish {
         self.hub.acknowledgements()
     }
 
+    /// What the pods say of their QUIC connections. Empty while this replica does not lead.
+    pub(crate) fn members(&self) -> watch::Receiver<Arc<Members>> {
+        self.hub.members()
+    }
+
     /// What the pods refuse, for the engine to have it left out. Empty while this replica does not lead.
     pub fn refusals(&self) -> watch::Receiver<Arc<Refusals>> {
         self.hub.refusals()
@@ -179,13 +188,14 @@ impl Publish {
         self,
         boundary: Boundary<S, C>,
         generations: watch::Receiver<Option<Arc<Generation>>>,
+        shares: watch::Receiver<Shares>,
         leadership: watch::Receiver<Leadership>,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
         let Boundary { listener, reviewer, secret, config_map } = boundary;
         let served = self.serve(listener, reviewer, stop.clone());
         let kept = authority::keep::keep(&secret, &config_map, &self.certificate, &self.metrics);
-        let fed = feed::feed(Arc::clone(&self.hub), generations, leadership);
+        let fed = feed::feed(Arc::clone(&self.hub), generations, shares, leadership);
         tokio::select! {
             served = served => served,
             () = fed => Ok(()),

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use headrace_compile::{Key, Options, References};
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
+use kube_runtime::events::Reporter;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ use crate::leader::{Candidate, LeaderMetrics};
 use crate::metrics::Metrics;
 use crate::metrics::api::ApiMetrics;
 use crate::publish::{Boundary, Bounds, Publish, Settings};
+use crate::quic::{self, QuicMetrics};
 use crate::service::{self, ServiceMetrics};
 use crate::status::{self, Identity, StatusMetrics};
 use crate::watch::{Store, WatchMetrics, watch as watch_cluster};
@@ -173,6 +175,8 @@ async fn start(
     let candidate = Candidate::new(client.clone(), namespace, lease, pod_name, publish.challenges(), leader_metrics);
     let leadership = candidate.subscribe();
 
+    let keys = quic::Known::default();
+    let shares = keys.shares();
     let mut parts = Parts::default();
     let admin = Admin {
         pod: pod_name.clone(),
@@ -182,19 +186,25 @@ async fn start(
         generations: generations.clone(),
         leadership: leadership.clone(),
         publish: publish.clone(),
+        quic: keys.clone(),
     };
     parts.spawn("the admin server", async move { match admin.serve(admin_listener).await {} });
     parts.spawn("the watches", watch_cluster(client.clone(), Arc::clone(&store), wanted, WatchMetrics::new(metrics)));
     parts.spawn("the engine", engine.run());
 
     let boundary = Boundary::in_cluster(client, namespace, &arguments.ca, push_listener);
-    let pushed = publish.clone().run(boundary, generations.clone(), leadership.clone(), stop.clone());
+    let pushed = publish.clone().run(boundary, generations.clone(), shares, leadership.clone(), stop.clone());
     parts.spawn_orderly("the push", async move { pushed.await.context("the push server") });
     let candidacy = candidate.run(stop.clone());
     parts.spawn_orderly("the election", async move {
         candidacy.await;
         Ok(())
     });
+
+    let quic_metrics = QuicMetrics::new(metrics, arguments.pod_sets.iter().map(|set| set.name.as_str()));
+    let kept =
+        quic::run(client.clone(), quic_settings(arguments), publish.clone(), leadership.clone(), keys, quic_metrics);
+    parts.spawn("QUIC's keys", kept);
 
     let (service_faults, faults) = watch::channel(Arc::default());
     let identity = identity(arguments);
@@ -230,6 +240,19 @@ fn push_settings(arguments: &Arguments) -> Settings {
     }
 }
 
+fn quic_settings(arguments: &Arguments) -> quic::Settings {
+    quic::Settings {
+        namespace: arguments.namespace.clone(),
+        secrets: arguments.quic_secrets.clone(),
+        pod_sets: arguments.pod_sets_by_name(),
+        period: arguments.quic_key_rotation(),
+        reporter: Reporter {
+            controller: arguments.controller_name.clone(),
+            instance: Some(arguments.pod_name.clone()),
+        },
+    }
+}
+
 fn identity(arguments: &Arguments) -> Identity {
     Identity {
         controller_name: arguments.controller_name.clone(),
@@ -262,6 +285,7 @@ pub(crate) fn declare(metrics: &Metrics) {
     EngineMetrics::new(metrics);
     LeaderMetrics::new(metrics);
     Publish::new(push_settings(&arguments), metrics);
+    QuicMetrics::new(metrics, ["default"].into_iter());
     ServiceMetrics::new(metrics);
     StatusMetrics::new(metrics);
     WatchMetrics::new(metrics);

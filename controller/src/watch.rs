@@ -28,7 +28,7 @@ use gateway_api::httproutes::HttpRoute;
 use gateway_api::listenersets::ListenerSet;
 use gateway_api::referencegrants::ReferenceGrant;
 use headrace_compile::{Key, Kind, Reference, References};
-use headrace_crds::{GatewayParameters, WebSocketRoute};
+use headrace_crds::{EdgePolicy, GatewayParameters, WebSocketRoute};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -200,6 +200,7 @@ impl Kinds {
             Kind::Gateway => self.spawn::<Gateway>(&api),
             Kind::ListenerSet => self.spawn::<ListenerSet>(&api),
             Kind::GatewayParameters => self.spawn::<GatewayParameters>(&api),
+            Kind::EdgePolicy => self.spawn::<EdgePolicy>(&api),
             Kind::HttpRoute => self.spawn::<HttpRoute>(&api),
             Kind::WebSocketRoute => self.spawn::<WebSocketRoute>(&api),
             Kind::Ingress => self.spawn::<Ingress>(&api),
@@ -238,6 +239,7 @@ impl Kinds {
             Kind::Gateway => store.missing::<Gateway>(reason),
             Kind::ListenerSet => store.missing::<ListenerSet>(reason),
             Kind::GatewayParameters => store.missing::<GatewayParameters>(reason),
+            Kind::EdgePolicy => store.missing::<EdgePolicy>(reason),
             Kind::HttpRoute => store.missing::<HttpRoute>(reason),
             Kind::WebSocketRoute => store.missing::<WebSocketRoute>(reason),
             Kind::BackendTlsPolicy => store.missing::<BackendTlsPolicy>(reason),

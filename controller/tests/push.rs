@@ -6,12 +6,14 @@ mod pod;
 #[path = "push/replica.rs"]
 mod replica;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use headrace_controller::publish::Bounds;
 use headrace_controller::publish::acknowledgements::Progress;
+use headrace_controller::quic::{Share, Shares};
 use headrace_push::{Fault, Subscriber};
-use headrace_table::{SectionId, SectionKind};
+use headrace_table::{SectionId, SectionKind, wire};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::Code;
@@ -89,6 +91,60 @@ async fn a_table_that_cannot_travel_names_its_entry() {
     let mut pod = Pod::new(&replica, &replica.api_server.pod("pod-a")).await;
     pod.serve().await;
     replica.acknowledged("the rest is served", |told| told.progress("default", 2) == EVERYBODY).await;
+}
+
+#[tokio::test]
+async fn nothing_is_published_before_the_keys_and_only_keys_travel_when_they_change() {
+    let replica = Replica::start(&ApiServer::default(), UNHURRIED).await;
+    replica.shares.send_replace(Shares::Awaited);
+    replica.lead(5).await;
+    replica.compiled(1, &["shop/a:80", "shop/b:80"]);
+    let mut pod = Pod::new(&replica, &replica.api_server.pod("pod-a")).await;
+    let of = |epoch, revision| Shares::Of { epoch, pod_sets: [("default".to_owned(), Some(share(revision)))].into() };
+    // Those of an earlier leadership may be out of date.
+    replica.shares.send_replace(of(4, 1));
+    replica.shares.send_replace(of(5, 2));
+    let first = pod.candidate().await.sections;
+    assert_eq!((first.keys_revision(), first.len()), (Some(2), 4));
+    let version = pod.subscriber.undecided().unwrap().version;
+    pod.subscriber.accept(version, Vec::new());
+    pod.say().await;
+    replica.acknowledged("served", |told| told.progress("default", 1) == EVERYBODY).await;
+    replica.counted("sent_sections_total", 4).await;
+
+    replica.shares.send_replace(of(5, 3));
+    assert_eq!(pod.candidate().await.sections.keys_revision(), Some(3));
+    replica.counted("sent_sections_total", 5).await;
+    let version = pod.subscriber.undecided().unwrap().version;
+    pod.subscriber.accept(version, Vec::new());
+    pod.say().await;
+    replica.acknowledged("served", |told| told.progress("default", 1) == EVERYBODY).await;
+    // Routes change, and the keys stay where they are.
+    replica.compiled(2, &["shop/a:80"]);
+    assert_eq!(pod.candidate().await.sections.keys_revision(), Some(3));
+    replica.counted("sent_sections_total", 6).await;
+}
+
+fn share(revision: u64) -> Arc<Share> {
+    let secret = || wire::Secret { id: 1, octets: "00".repeat(32) };
+    let keys = wire::Keys {
+        id: wire::KEYS_ID.to_owned(),
+        revision,
+        configurations: Vec::new(),
+        hop: vec![secret()],
+        reset: secret(),
+        tokens: vec![secret()],
+        tickets: vec![secret()],
+    };
+    let peer = wire::Peer {
+        id: "uid-of-pod-a".to_owned(),
+        pod: "pod-a".to_owned(),
+        server_id: "0102030405060708".to_owned(),
+        allotment: 0,
+        hop: None,
+        standing: wire::Standing::Live,
+    };
+    Arc::new(Share { keys, peers: vec![peer] })
 }
 
 #[tokio::test]

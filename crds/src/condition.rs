@@ -58,7 +58,7 @@ pub enum ConditionType {
     Conflicted,
     /// HTTPS listeners of one port have host names or certificates that overlap.
     OverlappingTLSConfig,
-    /// Some rules of a route are not served.
+    /// Some rules of a route are not served, or some of what a policy asks for is not held to.
     PartiallyInvalid,
 }
 

@@ -6,6 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
+use crate::edgepolicy::EdgePolicy;
 use crate::gatewayparameters::GatewayParameters;
 use crate::websocketroute::WebSocketRoute;
 
@@ -20,9 +21,15 @@ pub struct GeneratedFile {
 /// Every generated file, in the order of their names.
 pub fn generated_files() -> Vec<GeneratedFile> {
     vec![
+        GeneratedFile { name: "edgepolicies.yaml", contents: to_yaml(&edgepolicies()) },
         GeneratedFile { name: "gatewayparameters.yaml", contents: to_yaml(&gatewayparameters()) },
         GeneratedFile { name: "websocketroutes.yaml", contents: to_yaml(&websocketroutes()) },
     ]
+}
+
+/// The definition of EdgePolicy, as a cluster has it.
+pub fn edgepolicies() -> Value {
+    definition(&EdgePolicy::crd())
 }
 
 /// The definition of GatewayParameters, as a cluster has it.

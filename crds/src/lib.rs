@@ -5,10 +5,12 @@
 
 pub mod condition;
 pub mod crd;
+pub mod edgepolicy;
 pub mod gatewayparameters;
 pub mod reference;
 pub mod websocketroute;
 
+pub use edgepolicy::{EdgePolicy, EdgePolicySpec};
 pub use gatewayparameters::{GatewayParameters, GatewayParametersSpec};
 pub use websocketroute::{WebSocketRoute, WebSocketRouteSpec};
 

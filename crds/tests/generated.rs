@@ -10,7 +10,8 @@ use headrace_crds::websocketroute::{PathMatchType, WebSocketRoute};
 use serde_json::Value;
 
 /// The kinds, each with its short name and whether it has a status.
-const KINDS: &[(&str, &str, bool)] = &[("websocketroutes", "wsr", true), ("gatewayparameters", "gwp", false)];
+const KINDS: &[(&str, &str, bool)] =
+    &[("websocketroutes", "wsr", true), ("gatewayparameters", "gwp", false), ("edgepolicies", "ep", true)];
 
 fn yaml(plural: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("yaml/{plural}.yaml"));

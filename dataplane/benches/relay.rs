@@ -160,6 +160,7 @@ fn table(port: u16, backend: SocketAddr, certified: &rcgen::CertifiedKey<rcgen::
             public_port: port,
             protocol: wire::Protocol::Https,
             http3: true,
+            quic: wire::QuicOptions::default(),
             hostname: None,
             certificates: vec!["localhost".to_owned()],
         }],
@@ -180,6 +181,7 @@ fn table(port: u16, backend: SocketAddr, certified: &rcgen::CertifiedKey<rcgen::
             chain: certified.cert.pem(),
             key: certified.signing_key.serialize_pem(),
         }],
+        ..wire::Table::default()
     }
 }
 

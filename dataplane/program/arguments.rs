@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use headrace_dataplane::{AccessLog, Config, ControllerAddress, Retry, SubscriptionConfig};
+use headrace_cid::ServerId;
+use headrace_dataplane::{AccessLog, Config, ControllerAddress, PodConfig, Retry, SubscriptionConfig};
 
 use crate::log::LogFormat;
 
@@ -32,11 +33,20 @@ pub(crate) struct Arguments {
     /// Where /metrics, /healthz and /readyz are served
     #[arg(long, value_name = "ADDR", env = "HEADRACE_ADMIN_ADDRESS", default_value = "0.0.0.0:9090")]
     admin_address: SocketAddr,
+    /// The UID of this pod, by which controllers name it to the others
+    #[arg(long, value_name = "UID", env = "HEADRACE_POD_UID")]
+    pod_uid: Option<Box<str>>,
+    /// Where packets of clients are taken that came to other pods; nowhere unless told otherwise
+    #[arg(long, value_name = "ADDR", env = "HEADRACE_HOP_ADDRESS")]
+    hop_address: Option<SocketAddr>,
+    /// The server ID that the AWS Load Balancer Controller gave this pod: connection IDs are its load balancer's then
+    #[arg(long, value_name = "BASE64", env = "AWS_LBC_QUIC_SERVER_ID", value_parser = ServerId::from_aws)]
+    aws_server_id: Option<ServerId>,
     /// Addresses to listen on; all that the machine has unless told otherwise
     #[arg(long, value_name = "ADDR", env = "HEADRACE_BIND", value_delimiter = ',')]
     bind: Vec<IpAddr>,
     /// Threads that serve; as many as there are cores unless told otherwise
-    #[arg(long, value_name = "N", env = "HEADRACE_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", env = "HEADRACE_WORKERS", value_parser = clap::value_parser!(u16).range(1..=128))]
     workers: Option<u16>,
     /// Where a JSON line for each request and tunnel goes: off, stdout, or a file
     #[arg(
@@ -65,6 +75,7 @@ pub(crate) struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum RetryPolicy {
     Never,
+    UnderLoad,
     Always,
 }
 
@@ -87,9 +98,23 @@ impl Arguments {
             access_log: self.access_log.clone(),
             retry: match self.retry {
                 RetryPolicy::Never => Retry::Never,
+                RetryPolicy::UnderLoad => Retry::UnderLoad,
                 RetryPolicy::Always => Retry::Always,
             },
             drain_timeout: Duration::from_secs(self.drain_timeout_seconds.into()),
+            pod: self.pod(),
+        }
+    }
+
+    /// Who it is among the pods of its pod set.
+    fn pod(&self) -> PodConfig {
+        PodConfig {
+            uid: self.pod_uid.clone(),
+            aws_server_id: self.aws_server_id,
+            hop_address: self.hop_address,
+            // It outlives the process and not the pod.
+            directory: self.pod_uid.is_some().then(|| self.table_directory.clone()),
+            ..PodConfig::default()
         }
     }
 

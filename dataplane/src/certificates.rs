@@ -5,7 +5,9 @@
 //! of sockets, nor of the routing table beyond names and PEM.
 
 mod index;
+pub(crate) mod sealing;
 mod server;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
 pub(crate) use index::{CertificateIndex, ListenerCertificates};
-pub(crate) use server::{ServerTls, quic_handshake_result, tcp_handshake_result};
+pub(crate) use server::{EarlyData, ServerTls, quic_handshake_result, tcp_handshake_result};
 
 /// Certificates in one chain: real ones have two to four, and all of them are sent in every full handshake.
 const MAX_CHAIN: usize = 16;

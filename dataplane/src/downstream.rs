@@ -3,6 +3,7 @@
 //!
 //! Owns what is said on a client's connection: framing, resets, GOAWAY, idle connections. Knows nothing of routes.
 
+pub(crate) mod early_data;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod http3;

@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     Misdirected,
     /// `Origin` is not among those that the route allows.
     OriginRefused,
+    /// The request is not safe and came in early data on an earlier hop, so that it may be a replay (RFC 8470 section 5.2).
+    TooEarly,
     /// A WebSocket handshake whose version this server does not speak (RFC 6455 section 4.4).
     WebSocketVersion,
     /// The rule has no backend of any weight, or the one that was drawn could not be resolved.
@@ -63,6 +65,7 @@ impl Failure {
             | Failure::NoRoute
             | Failure::Misdirected
             | Failure::OriginRefused
+            | Failure::TooEarly
             | Failure::WebSocketVersion => Origin::Downstream,
             Failure::BackendUnresolved => Origin::Internal,
             Failure::NoEndpoints
@@ -84,6 +87,7 @@ impl Failure {
             Failure::NoRoute => StatusCode::NOT_FOUND,
             Failure::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Failure::OriginRefused => StatusCode::FORBIDDEN,
+            Failure::TooEarly => StatusCode::TOO_EARLY,
             Failure::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Failure::BackendUnresolved => StatusCode::INTERNAL_SERVER_ERROR,
             Failure::NoEndpoints => StatusCode::SERVICE_UNAVAILABLE,
@@ -106,6 +110,7 @@ impl Failure {
             Failure::NoRoute => "no_route",
             Failure::Misdirected => "misdirected",
             Failure::OriginRefused => "origin",
+            Failure::TooEarly => "too_early",
             Failure::WebSocketVersion => "websocket_version",
             Failure::BackendUnresolved => "backend_unresolved",
             Failure::NoEndpoints => "no_endpoints",
@@ -131,6 +136,9 @@ impl fmt::Display for Failure {
                 f.write_str("this host is served under another TLS server name: open a connection for it")
             }
             Failure::OriginRefused => f.write_str("this Origin may not open a WebSocket here"),
+            Failure::TooEarly => {
+                f.write_str("the request came too early to be safe: send it again after the handshake")
+            }
             Failure::WebSocketVersion => f.write_str("Sec-WebSocket-Version must be 13"),
             Failure::BackendUnresolved => f.write_str("the route's backend reference cannot be resolved"),
             Failure::NoEndpoints => f.write_str("the backend has no ready endpoint"),
@@ -160,6 +168,7 @@ mod tests {
             Failure::NoRoute,
             Failure::Misdirected,
             Failure::OriginRefused,
+            Failure::TooEarly,
             Failure::WebSocketVersion,
             Failure::BackendUnresolved,
             Failure::NoEndpoints,

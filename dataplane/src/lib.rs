@@ -31,6 +31,7 @@ mod headers;
 mod listener;
 mod metrics;
 mod proxy;
+mod quic;
 mod route;
 mod snapshot;
 mod socket;
@@ -42,7 +43,9 @@ mod upstream;
 mod worker;
 
 pub use access_log::AccessLog;
+pub use headrace_table::Retry;
 pub use metrics::{Description, Metrics, Transport, describe};
-pub use start::{BindFailure, CertificateFailure, Config, DataPlane, DrainReport, Published, Retry, StartError};
+pub use quic::PodConfig;
+pub use start::{BindFailure, CertificateFailure, Config, DataPlane, DrainReport, Published, StartError};
 pub use subscription::{ControllerAddress, NotAControllerAddress, Subscription, SubscriptionConfig};
 pub use upstream::BackendFailure;

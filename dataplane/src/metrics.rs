@@ -9,14 +9,14 @@ mod label;
 
 use std::sync::Arc;
 
-use prometheus::{IntGauge, Opts, Registry, TextEncoder, proto};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, proto};
 
 use cell::{Cell, Counter, Gauge, Histogram};
 use family::{Block, Blocks, Family, LabelValues, combinations, families};
 pub use label::Transport;
 pub(crate) use label::{
-    Class, ConnectResult, DialResult, Direction, HandshakeResult, ListenerState, Refusal, ResetCause, StoredTableEvent,
-    UpdateResult, Version,
+    Change, Class, ConnectResult, DialResult, Direction, EarlyOutcome, HandshakeResult, Handover, HopDrop, HopKind, HopSent, ListenerState, Owner, Refusal, ResetCause,
+    RetryReason, Resumption, StoredTableEvent, UndecodableReason, UnroutableReason, UpdateResult, Version,
 };
 
 families! {
@@ -26,6 +26,12 @@ families! {
         connections_total: Counter(transport: Transport) "Client connections accepted.";
         handshakes_total: Counter(transport: Transport, result: HandshakeResult)
             "TLS handshakes, over TCP or within QUIC, by how they ended.";
+        resumptions_total: Counter(transport: Transport, result: Resumption)
+            "TLS sessions that clients came back with; with one that is not known a whole handshake is made.";
+        retry_sent_total: Counter(reason: RetryReason)
+            "QUIC Retry packets sent, by why clients had to show that their address is theirs.";
+        early_data_requests_total: Counter(outcome: EarlyOutcome)
+            "Requests in early data, here or by an earlier hop's word, by what became of them.";
         requests_total: Counter(version: Version, class: Class)
             "Plain requests answered, by HTTP version and class of status.";
         request_duration_seconds: Histogram(version: Version)
@@ -39,6 +45,24 @@ families! {
         upstream_connects_total: Counter(result: ConnectResult) "Attempts to connect to an endpoint.";
         upstream_pool_idle: Gauge() "Idle connections to endpoints that are kept for reuse.";
         retries_total: Counter() "Requests sent to an endpoint once more.";
+        quic_handed_over_total: Counter(result: Handover)
+            "UDP datagrams that arrived at another worker than the one whose connection they are for.";
+        quic_undecodable_total: Counter(reason: UndecodableReason)
+            "UDP datagrams of established connections whose connection ID names nobody.";
+        quic_given_away_total: Counter()
+            "UDP datagrams of new connections that went to another pod because this one is to go.";
+        quic_resets_total: Counter(owner: Owner)
+            "UDP datagrams of connections that are over; one in 20 ms is answered with a stateless reset.";
+        quic_address_changes_total: Counter(change: Change)
+            "Changes of clients' addresses that were seen on their QUIC connections, at most one in 10 s on each.";
+        hop_sent_total: Counter(kind: HopKind, result: HopSent) "UDP datagrams of clients for other pods.";
+        hop_received_total: Counter(kind: HopKind) "Packets that other pods sent here.";
+        hop_dropped_total: Counter(reason: HopDrop)
+            "Packets that came where other pods send theirs and were not taken, or went nowhere.";
+        hop_handed_over_total: Counter(result: Handover)
+            "Packets of other pods that arrived at another worker than the one that they are for.";
+        quic_unroutable_issued_total: Counter(reason: UnroutableReason)
+            "Connection IDs issued that do not say which pod they are of.";
     }
 }
 
@@ -67,13 +91,17 @@ families! {
     }
 }
 
-/// The name of the one metric whose label is no enum.
+/// The names of the two metrics whose label is no enum: its values are a program's version, and its workers.
 const BUILD_INFO: &str = "headrace_dataplane_build_info";
 const BUILD_INFO_HELP: &str = "Always 1, with the version of the program.";
+
+const DATAGRAMS: &str = "headrace_dataplane_quic_datagrams_total";
+const DATAGRAMS_HELP: &str = "UDP datagrams that arrived on QUIC ports, by the worker whose socket has received them.";
 
 /// All metrics of a process.
 pub struct Metrics {
     registry: Registry,
+    datagrams: IntCounterVec,
     workers: Blocks<WorkerMetrics>,
     process: Arc<ProcessMetrics>,
 }
@@ -96,19 +124,32 @@ impl Metrics {
         )
         .expect("name, help and label are literals");
         build_info.set(1);
+        let datagrams = IntCounterVec::new(Opts::new(DATAGRAMS, DATAGRAMS_HELP), &["worker"])
+            .expect("name, help and label are literals");
         for collector in [
             Box::new(workers.clone()) as Box<dyn prometheus::core::Collector>,
             Box::new(processes),
             Box::new(build_info),
+            Box::new(datagrams.clone()),
         ] {
             registry.register(collector).expect("names are distinct literals");
         }
-        Self { registry, workers, process }
+        Self { registry, datagrams, workers, process }
     }
 
     /// A block for one more worker, or for anybody else who counts what workers count.
     pub(crate) fn worker(&self) -> Arc<WorkerMetrics> {
         self.workers.add()
+    }
+
+    /// The datagrams of a worker, by its index.
+    pub(crate) fn datagrams(&self, worker: usize) -> IntCounter {
+        self.datagrams.with_label_values(&[worker.to_string()])
+    }
+
+    /// Client connections of QUIC that are open.
+    pub(crate) fn quic_connections_open(&self) -> u64 {
+        self.workers.total(|worker| worker.connections_open(Transport::Quic).get())
     }
 
     /// What exists once.
@@ -145,8 +186,10 @@ pub struct Description {
 pub fn describe() -> Vec<Description> {
     let build_info =
         Description { name: BUILD_INFO, kind: "gauge", labels: vec![("version", &[])], help: BUILD_INFO_HELP };
+    let datagrams =
+        Description { name: DATAGRAMS, kind: "counter", labels: vec![("worker", &[])], help: DATAGRAMS_HELP };
     let families = WorkerMetrics::FAMILIES.iter().chain(ProcessMetrics::FAMILIES).map(Description::of);
-    let mut all: Vec<_> = families.chain([build_info]).collect();
+    let mut all: Vec<_> = families.chain([build_info, datagrams]).collect();
     all.sort_by_key(|metric| metric.name);
     all
 }

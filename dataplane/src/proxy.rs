@@ -16,11 +16,13 @@ use tokio::time::Instant;
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::downstream::Downstream;
+use crate::downstream::early_data::{self, Handshake};
 use crate::exchange::{Exchange, Head};
 use crate::failure::{Failure, Origin};
 use crate::headers::{self, Seen};
+use crate::metrics::EarlyOutcome;
 use crate::route::{self, Matched, Target};
-use crate::upstream::Upstream;
+use crate::upstream::{Answer, Upstream};
 use crate::worker::{View, Worker};
 
 /// Longest a backend may take for a response's head when the route sets no limit. A stuck backend must not hold a
@@ -240,6 +242,8 @@ async fn forward_to(
     if !upstream.has_endpoints() {
         return Err(Failure::NoEndpoints);
     }
+    let early = parts.extensions.remove::<Handshake>().filter(|handshake| !handshake.is_complete());
+    let marked = refuse_unsafe(worker, &parts)?;
     if let Some(expected) = parts.extensions.remove::<Continue>() {
         expected.send();
     }
@@ -252,16 +256,66 @@ async fn forward_to(
     if upstream.is_http2() {
         absolute_form(&mut parts, upstream.scheme())?;
     }
+    // Whatever the rule does to headers, the backend is told.
+    if marked || early.is_some() {
+        early_data::mark(&mut parts.headers);
+    }
+    // A client that has marked its request knows what 425 means, and is told.
+    let again = early.filter(|_| !marked).map(|handshake| (handshake, parts.clone()));
     let outgoing = Request::from_parts(parts, body.counted(Arc::clone(exchange)));
     let times = Times::new(forward);
-    let sent = upstream.send(worker.draw(), outgoing);
-    let sent = tokio::time::timeout_at(times.head, sent).await.map_err(|_| Failure::TimedOut)?;
-    let answer = sent.map_err(|failure| blame(failure, exchange))?;
+    let attempt = Attempt { worker, upstream: &upstream, exchange, head_by: times.head };
+    let answer = match (attempt.send(outgoing).await?, again) {
+        (answer, Some((handshake, head))) if answer.response.status() == StatusCode::TOO_EARLY => {
+            drop(answer);
+            attempt.send_after(&handshake, head).await?
+        }
+        (answer, _) => answer,
+    };
     exchange.reached(answer.endpoint);
     let (mut head, body) = answer.response.into_parts();
     take_over(&mut head, chosen);
     let body = ResponseBody::backend(body, answer.lease, Arc::clone(exchange), times.whole);
     Ok(Response::from_parts(head, body))
+}
+
+/// Whether a request says that it was early on an earlier hop.
+///
+/// # Errors
+/// [`Failure::TooEarly`] where it does and is not safe: waiting does not make it so (RFC 8470 section 5.1).
+pub(crate) fn refuse_unsafe(worker: &Worker, parts: &request::Parts) -> Result<bool, Failure> {
+    let marked = early_data::is_marked(&parts.headers);
+    if marked && !parts.method.is_safe() {
+        worker.metrics.early_data_requests_total(EarlyOutcome::TooEarly).inc();
+        return Err(Failure::TooEarly);
+    }
+    Ok(marked)
+}
+
+/// How a request is sent.
+struct Attempt<'a> {
+    worker: &'a Worker,
+    upstream: &'a Upstream<'a>,
+    exchange: &'a Arc<Exchange>,
+    head_by: Instant,
+}
+
+impl Attempt<'_> {
+    async fn send(&self, request: Request<RequestBody>) -> Result<Answer, Failure> {
+        let sent = self.upstream.send(self.worker.draw(), request);
+        let sent = tokio::time::timeout_at(self.head_by, sent).await.map_err(|_| Failure::TimedOut)?;
+        sent.map_err(|failure| blame(failure, self.exchange))
+    }
+
+    /// Sends a request without a body once more when the handshake is complete, as a backend asks for that does not want
+    /// it early (RFC 8470 section 5.2).
+    async fn send_after(&self, handshake: &Handshake, mut head: request::Parts) -> Result<Answer, Failure> {
+        let complete = tokio::time::timeout_at(self.head_by, handshake.completed()).await;
+        complete.map_err(|_| Failure::TimedOut)?.map_err(|_| Failure::TooEarly)?;
+        self.worker.metrics.early_data_requests_total(EarlyOutcome::Repeated).inc();
+        early_data::unmark(&mut head.headers);
+        self.send(Request::from_parts(head, RequestBody::empty().counted(Arc::clone(self.exchange)))).await
+    }
 }
 
 /// A request that cannot be sent to its end because its client breaks off, or sends other content than its head says

@@ -8,6 +8,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
+use headrace_cid::filter::Instruction;
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
@@ -67,6 +69,22 @@ pub(crate) fn udp_socket(addr: SocketAddr) -> io::Result<UdpSocket> {
     let _ = socket.set_send_buffer_size(UDP_BUFFER_SIZE);
     socket.bind(&addr.into())?;
     Ok(socket.into())
+}
+
+/// Has the kernel choose among all sockets of this one's address by a program, whose answer is a socket's place in the order
+/// in which they were bound. Needs no privilege.
+///
+/// # Errors
+/// The kernel does not take the program.
+pub(crate) fn steer(socket: &UdpSocket, program: &[Instruction]) -> io::Result<()> {
+    let mut instructions: Vec<libc::sock_filter> = program
+        .iter()
+        .map(|one| libc::sock_filter { code: one.code, jt: one.jump_true, jf: one.jump_false, k: one.k })
+        .collect();
+    let len = u16::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // The kernel copies the instructions before the call returns.
+    let program = libc::sock_fprog { len, filter: instructions.as_mut_ptr() };
+    Ok(setsockopt(socket, sockopt::AttachReusePortCbpf, &program)?)
 }
 
 /// Sets what every TCP connection of ours wants, accepted or dialled: small messages leave at once, and a peer that is

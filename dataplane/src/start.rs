@@ -3,11 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use headrace_table::{HostPattern, Table};
+use headrace_cid::{MAX_WORKERS, Workers};
+use headrace_push::{Member, Report};
+use headrace_table::{HostPattern, Retry, Table};
 use rustls::sign::CertifiedKey;
 use tokio::sync::Mutex;
 
@@ -15,7 +18,10 @@ use crate::access_log::{AccessLog, AccessLogger};
 use crate::admin::{Admin, Readiness};
 use crate::certificates::{self, CertificateIndex, ListenerCertificates, ServerTls};
 use crate::drain::{DrainHandle, TaskCount};
+use crate::listener::token::Tokens;
 use crate::metrics::{ListenerState, Metrics, ProcessMetrics, Transport};
+use crate::quic::report::Uses;
+use crate::quic::{Pod, PodConfig};
 use crate::snapshot::Snapshot;
 use crate::thread::{self, Binding, SocketId, WorkerThread};
 use crate::upstream::{BackendFailure, UpstreamTls};
@@ -27,7 +33,7 @@ const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How a data plane runs. What is served comes by [`DataPlane::publish`].
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Threads, each with its own sockets. At least one; the machine's cores by default.
+    /// Threads, each with its own sockets. At least one and at most 128; the machine's cores by default.
     pub workers: usize,
     /// Addresses on which every port of the table is bound. All of IPv4 and IPv6 by default.
     pub bind: Vec<IpAddr>,
@@ -35,41 +41,51 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Where a line for each request and tunnel goes; nowhere by default.
     pub access_log: AccessLog,
-    /// When a QUIC client has to prove its address before anything is kept for it; never by default.
+    /// When a QUIC client has to prove its address before anything is kept for it, on every port and whatever the table
+    /// says; never by default.
     pub retry: Retry,
     /// How long [`DataPlane::drain`] lets open requests and tunnels go on; 30 s by default.
     pub drain_timeout: Duration,
+    /// Who this is among data planes that share clients; nobody by default.
+    pub pod: PodConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            workers: std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
             bind: vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
             admin: None,
             access_log: AccessLog::Off,
             retry: Retry::Never,
             drain_timeout: Duration::from_secs(30),
+            pod: PodConfig::default(),
         }
     }
-}
-
-/// When QUIC clients are sent a Retry (RFC 9000 section 8.1.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Retry {
-    /// Not at all: a round trip less.
-    #[default]
-    Never,
-    /// Always: a spoofed address costs nothing but the Retry.
-    Always,
 }
 
 /// Why a data plane did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is nothing to run on.
-    #[error("a data plane needs at least one worker and at least one address to bind")]
+    /// There is nothing to run on, or more than packets can be shared out to.
+    #[error("a data plane needs 1 to {MAX_WORKERS} workers and at least one address to bind")]
     Nothing,
+    /// It cannot be counted how often this process was started.
+    #[error("cannot count restarts in {}: {error}", directory.display())]
+    Restarts {
+        /// Where.
+        directory: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The address for packets of peers cannot be bound.
+    #[error("cannot take packets of peers on {address}: {error}")]
+    Hop {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
     /// The admin address cannot be bound.
     #[error("cannot serve metrics and health on {address}: {error}")]
     Admin {
@@ -98,6 +114,8 @@ pub struct DataPlane {
     generation: AtomicU64,
     /// Its lock puts publications in order.
     publisher: Mutex<Publisher>,
+    /// Locked to look, by who publishes and who reports.
+    uses: std::sync::Mutex<Uses>,
     /// Ends the admin thread when dropped.
     _admin: Option<tokio::sync::oneshot::Sender<()>>,
 }
@@ -108,9 +126,11 @@ impl DataPlane {
     /// # Errors
     /// See [`StartError`]; nothing runs on then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        if config.workers == 0 || config.bind.is_empty() {
-            return Err(StartError::Nothing);
-        }
+        let workers = Workers::new(config.workers).filter(|_| !config.bind.is_empty()).ok_or(StartError::Nothing)?;
+        let pod = Pod::new(&config.pod, workers).map_err(|error| {
+            let directory = config.pod.directory.clone().unwrap_or_default();
+            StartError::Restarts { directory, error }
+        })?;
         raise_open_files();
         let metrics = Arc::new(Metrics::new());
         let process = Arc::clone(metrics.process());
@@ -118,7 +138,13 @@ impl DataPlane {
         let shared = Arc::new(Shared {
             bind: config.bind,
             retry: config.retry,
-            tls: ServerTls::new().map_err(StartError::Tls)?,
+            tls: ServerTls::new(&metrics.worker()).map_err(StartError::Tls)?,
+            tokens: Tokens::new(),
+            hop: pod.open_hop(config.pod.kernel_steering).map_err(|error| {
+                let address = config.pod.hop_address.expect("without an address nothing is opened");
+                StartError::Hop { address, error }
+            })?,
+            pod: Arc::new(pod),
             http3: headrace_http3::Config::default(),
             access_log: AccessLogger::start_counting(config.access_log, counted).map_err(StartError::AccessLog)?,
             metrics: Arc::clone(&metrics),
@@ -141,6 +167,7 @@ impl DataPlane {
             drain_timeout: config.drain_timeout,
             generation: AtomicU64::new(0),
             publisher: Mutex::default(),
+            uses: std::sync::Mutex::default(),
             _admin: admin,
         })
     }
@@ -156,11 +183,19 @@ impl DataPlane {
         publisher.keys = loaded;
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let (tls, backends) = UpstreamTls::load(&table, publisher.served.as_deref().map(|served| &served.tls));
+        self.shared.pod.adopt(&table);
+        self.uses().adopt(table.keys(), Instant::now());
+        self.shared.tls.share(table.keys());
+        self.shared.tokens.share(table.keys());
         let snapshot = Arc::new(Snapshot { generation, table, tls });
         let unbound = self.serve(&mut publisher, &snapshot).await;
         self.count(&snapshot, &unbound);
         publisher.served = Some(snapshot);
-        self.readiness.serving(generation);
+        if self.shared.pod.is_named() {
+            self.readiness.serving(generation);
+        } else {
+            self.readiness.starting("the routing table does not name this pod yet");
+        }
         Published { generation, unbound, certificates, backends }
     }
 
@@ -224,6 +259,20 @@ impl DataPlane {
         self.shared.metrics.process().table_rejected_total().inc();
     }
 
+    /// What packets of QUIC find this process by.
+    pub(crate) fn member(&self) -> Member {
+        self.shared.pod.member()
+    }
+
+    /// What the QUIC connections of this process use at the moment.
+    pub(crate) fn quic_report(&self) -> Report {
+        self.uses().report(self.shared.metrics.quic_connections_open(), Instant::now())
+    }
+
+    fn uses(&self) -> std::sync::MutexGuard<'_, Uses> {
+        self.uses.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// What exists once per process, for whoever counts beside the workers.
     pub(crate) fn process_metrics(&self) -> &Arc<ProcessMetrics> {
         self.shared.metrics.process()
@@ -238,6 +287,7 @@ impl DataPlane {
     /// step of a [`DataPlane::drain`], for those who can wait between the two.
     pub fn leave_rotation(&self) {
         self.readiness.draining();
+        self.shared.pod.leave();
         self.shared.metrics.process().draining().set(1);
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::sockets::Sockets;
 pub(crate) use self::sockets::{BindFailure, Binding, SocketId};
+use crate::quic::LOOK_INTERVAL;
 use crate::snapshot::Snapshot;
 use crate::worker::{Shared, View, Worker};
 
@@ -44,7 +45,7 @@ impl WorkerThread {
         let (commands, inbox) = mpsc::channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            runtime.block_on(run(Arc::new(Worker::new(shared)), inbox));
+            runtime.block_on(run(Arc::new(Worker::new(shared, index)), inbox));
         })?;
         Ok(Self { commands, thread: Some(thread) })
     }
@@ -74,7 +75,12 @@ impl WorkerThread {
 
 async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Command>) {
     let mut sockets = Sockets::default();
+    // It goes on to the end: a worker that drains serves clients that come by peers, and its peers' clients.
+    let _hop = worker.shared.hop.as_ref().map(|hop| {
+        hop.start(&worker.quic).inspect_err(|error| tracing::error!(%error, "a worker takes no packets of peers"))
+    });
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    let mut look = tokio::time::interval(LOOK_INTERVAL);
     let drain = worker.drain.started();
     tokio::pin!(drain);
     let mut draining = false;
@@ -92,8 +98,9 @@ async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Command>) {
                 let view = worker.view();
                 worker.pool.sweep(|place| view.snapshot.names(place));
                 worker.metrics.upstream_pool_idle().set(worker.pool.len() as u64);
-                sockets.sweep();
+                sockets.sweep(&worker);
             }
+            _ = look.tick() => worker.quic.paths.look(),
             () = &mut drain, if !draining => {
                 draining = true;
                 sockets.close();

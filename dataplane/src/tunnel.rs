@@ -22,10 +22,10 @@ pub(crate) use self::client::{Client, Probe, Stopped, poll_capacity};
 pub(crate) use self::handshake::{ClientHandshake, is_upgrade};
 use self::relay::{Limits, Relay};
 use crate::body::{RequestBody, ResponseBody};
-use crate::downstream::Downstream;
+use crate::downstream::{Downstream, early_data};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
-use crate::metrics::Refusal;
+use crate::metrics::{EarlyOutcome, Refusal};
 use crate::route::{self, Matched, Target};
 use crate::upstream::{self, Alpn, Stream, Upstream};
 use crate::worker::{View, Worker};
@@ -125,6 +125,11 @@ impl Attempt<'_> {
             headers::change(answer.headers_mut(), &matched.rule.response_headers);
             return Ok(Outcome::Declined(Box::new(answer)));
         };
+        if early_data::is_marked(&parts.headers) {
+            // Opening a tunnel is never safe, whatever the method of its handshake (RFC 8470 section 5.1).
+            self.worker.metrics.early_data_requests_total(EarlyOutcome::TooEarly).inc();
+            return Err(Failure::TooEarly);
+        }
         let origin = parts.headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("\u{0}"));
         if !forward.websocket.allows_origin(origin) {
             return Err(Failure::OriginRefused);
@@ -239,6 +244,7 @@ impl From<&Failure> for Refusal {
             Failure::UnknownProtocol => Self::UnknownProtocol,
             Failure::NoRoute | Failure::Misdirected => Self::NoRoute,
             Failure::OriginRefused => Self::Origin,
+            Failure::TooEarly => Self::TooEarly,
             Failure::BackendUnresolved | Failure::NoEndpoints => Self::NoBackend,
             Failure::Unreachable => Self::BackendUnreachable,
             Failure::BackendCertificate => Self::BackendCertificate,

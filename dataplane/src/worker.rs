@@ -10,14 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use headrace_table::Retry;
 use http::HeaderValue;
 
-use crate::Retry;
 use crate::access_log::AccessLogger;
 use crate::certificates::ServerTls;
 use crate::downstream::{Arrival, Downstream};
 use crate::drain::{DrainHandle, DrainWatch, TaskCount};
+use crate::listener::half_open::HalfOpen;
+use crate::listener::token::Tokens;
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::quic::{Hop, Pod, PodWorker};
 use crate::snapshot::Snapshot;
 use crate::upstream::Pool;
 
@@ -26,6 +29,9 @@ pub(crate) struct Shared {
     pub(crate) bind: Vec<IpAddr>,
     pub(crate) retry: Retry,
     pub(crate) tls: ServerTls,
+    pub(crate) tokens: Tokens,
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) hop: Option<Arc<Hop>>,
     pub(crate) http3: headrace_http3::Config,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: AccessLogger,
@@ -38,7 +44,9 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) quic: Arc<PodWorker>,
     pub(crate) drain: DrainWatch,
+    pub(crate) half_open: HalfOpen,
     view: ArcSwap<View>,
     draws: AtomicU64,
 }
@@ -67,11 +75,16 @@ impl View {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, index: usize) -> Self {
+        let metrics = shared.metrics.worker();
+        let datagrams = shared.metrics.datagrams(index);
+        let quic = PodWorker::new(Arc::clone(&shared.pod), index, Arc::clone(&metrics), datagrams);
         let view = View::new(Arc::new(Snapshot::empty()), HashMap::new());
         Self {
-            metrics: shared.metrics.worker(),
+            quic: Arc::new(quic),
+            metrics,
             pool: Arc::default(),
+            half_open: HalfOpen::default(),
             drain: shared.drain.watch(),
             view: ArcSwap::from_pointee(view),
             draws: AtomicU64::new(RandomState::new().hash_one(std::thread::current().id())),

@@ -21,6 +21,11 @@ struct Edges {
 const EDGES: &[Edges] = &[
     Edges { name: "headrace-table", may_import: &[], reason: "it is the border that all others meet at" },
     Edges { name: "headrace-cid", may_import: &[], reason: "what an ID means does not depend on who asks" },
+    Edges {
+        name: "headrace-hop",
+        may_import: &["headrace-cid"],
+        reason: "it carries datagrams from pod to pod and does not ask whose they are or what is in them",
+    },
     Edges { name: "headrace-http3", may_import: &[], reason: "a protocol knows nothing of what is routed over it" },
     Edges { name: "headrace-crds", may_import: &[], reason: "kinds say what users may write, not what comes of it" },
     Edges {
@@ -35,13 +40,13 @@ const EDGES: &[Edges] = &[
     },
     Edges {
         name: "headrace-dataplane",
-        may_import: &["headrace-http3", "headrace-push", "headrace-table"],
+        may_import: &["headrace-cid", "headrace-hop", "headrace-http3", "headrace-push", "headrace-table"],
         reason: "it serves a table and does not ask where that came from",
     },
     Edges {
         name: "headrace-controller",
-        may_import: &["headrace-compile", "headrace-crds", "headrace-push", "headrace-table"],
-        reason: "it serves nothing itself: it compiles and publishes",
+        may_import: &["headrace-cid", "headrace-compile", "headrace-crds", "headrace-push", "headrace-table"],
+        reason: "it serves nothing itself: it compiles and publishes, and rotates the keys of connection IDs",
     },
     Edges {
         name: "headrace",
@@ -66,12 +71,26 @@ struct NeverReaches {
 
 const NEVER_REACHES: &[NeverReaches] = &[
     NeverReaches {
-        names: &["headrace-dataplane", "headrace-push", "headrace-table", "headrace-cid", "headrace-http3"],
+        names: &[
+            "headrace-dataplane",
+            "headrace-push",
+            "headrace-table",
+            "headrace-cid",
+            "headrace-hop",
+            "headrace-http3",
+        ],
         never: &["kube", "kube-*", "k8s-openapi", "gateway-api", "headrace-crds", "headrace-compile"],
         reason: "the data plane serves without an API server, and is not rebuilt when a kind changes",
     },
     NeverReaches {
-        names: &["headrace-table", "headrace-cid", "headrace-push", "headrace-compile", "headrace-crds"],
+        names: &[
+            "headrace-table",
+            "headrace-cid",
+            "headrace-hop",
+            "headrace-push",
+            "headrace-compile",
+            "headrace-crds",
+        ],
         never: &["tokio", "tokio-*", "mio", "async-io", "futures-util", "hyper", "h2", "quinn", "quinn-*", "reqwest"],
         reason: "pure: what does no IO needs no runtime, and its tests need no timing",
     },
@@ -81,7 +100,7 @@ const NEVER_REACHES: &[NeverReaches] = &[
         reason: "the compiler is given objects; who fetched them is not its business",
     },
     NeverReaches {
-        names: &["headrace-table", "headrace-cid", "headrace-push", "headrace-crds"],
+        names: &["headrace-table", "headrace-cid", "headrace-hop", "headrace-push", "headrace-crds"],
         never: &["rand", "rand_*", "getrandom", "fastrand", "chrono"],
         reason: "no ambient randomness and no clock: equal input gives equal output",
     },
@@ -106,7 +125,7 @@ struct NeverNames {
 
 const NEVER_NAMES: &[NeverNames] = &[
     NeverNames {
-        names: &["headrace-table", "headrace-cid", "headrace-compile", "headrace-crds"],
+        names: &["headrace-table", "headrace-cid", "headrace-hop", "headrace-compile", "headrace-crds"],
         never: &["rand", "rand_*", "getrandom", "fastrand", "uuid", "tracing", "log", "libc", "rustix", "socket2"],
         reason: "pure: seeds come in as arguments, findings go out as values. rustls brings getrandom to the compiler, \
                  which uses it to look at keys only",
@@ -120,6 +139,7 @@ const NEVER_NAMES: &[NeverNames] = &[
         names: &[
             "headrace-table",
             "headrace-cid",
+            "headrace-hop",
             "headrace-push",
             "headrace-compile",
             "headrace-crds",
@@ -137,7 +157,13 @@ struct NeverSays {
     reason: &'static str,
 }
 
-const PURE: &[&str] = &["dataplane/table/src", "dataplane/cid/src", "dataplane/push/src", "controller/compile/src"];
+const PURE: &[&str] = &[
+    "dataplane/table/src",
+    "dataplane/cid/src",
+    "dataplane/hop/src",
+    "dataplane/push/src",
+    "controller/compile/src",
+];
 
 const NEVER_SAYS: &[NeverSays] = &[
     NeverSays {

@@ -12,6 +12,14 @@ use headrace_http3::{
     frame::{FrameHeader, MAX_HEADER_SIZE, PartialHeader, body::BodyFrames},
     qpack::{self, Limits, huffman},
     settings::Settings,
+    webtransport::{
+        Config,
+        capsule::{Capsule, Interpreter},
+        flow,
+        header::{self, Direction, Opening, PartialOpening},
+        state::State,
+        subprotocol,
+    },
 };
 
 /// The bounds under which sections are decoded.
@@ -27,9 +35,11 @@ pub const ENTRIES: &[Entry] = &[
     ("datagram", datagram),
     ("frame", frame),
     ("huffman", huffman),
+    ("opening", opening),
     ("qpack", qpack),
     ("request", request),
     ("response", response),
+    ("session", session),
     ("settings", settings),
 ];
 
@@ -135,6 +145,92 @@ fn capsules(data: &[u8], step: usize) -> (Vec<(u64, Vec<u8>)>, bool) {
 pub fn capsule(data: &[u8]) {
     let (step, data) = pieces(data);
     assert_eq!(capsules(data, step), capsules(data, data.len().max(1)));
+}
+
+/// What the first octets of a stream say.
+pub fn opening(data: &[u8]) {
+    let (step, data) = pieces(data);
+    for direction in [Direction::Bidirectional, Direction::Unidirectional] {
+        let (mut partial, mut rest) = (PartialOpening::new(direction), data);
+        while !rest.is_empty() {
+            let wanted = partial.wanted();
+            let count = wanted.len().min(step).min(rest.len());
+            wanted[..count].copy_from_slice(&rest[..count]);
+            rest = &rest[count..];
+            match partial.advance(count) {
+                Some(Opening::Session(id)) => {
+                    let (octets, size) = header::encode(direction, id);
+                    let mut again = PartialOpening::new(direction);
+                    let found = octets[..size].iter().find_map(|octet| {
+                        again.wanted()[0] = *octet;
+                        again.advance(1)
+                    });
+                    assert_eq!(found, Some(Opening::Session(id)));
+                    return;
+                }
+                Some(Opening::Other(_)) => {
+                    assert_eq!(partial.octets(), &data[..data.len() - rest.len()]);
+                    break;
+                }
+                None => {}
+            }
+        }
+    }
+    let mut headers = http::HeaderMap::new();
+    if let Ok(value) = http::HeaderValue::from_bytes(data) {
+        headers.insert(subprotocol::AVAILABLE, value);
+        let offered = subprotocol::offered(&headers);
+        if let Some(value) = subprotocol::offer(&offered).expect("what was offered can be offered") {
+            headers.insert(subprotocol::AVAILABLE, value);
+            assert_eq!(subprotocol::offered(&headers), offered);
+        }
+    }
+}
+
+/// What the peer says on a CONNECT stream, and what the session makes of it, up to the first fault.
+fn said(data: &[u8], step: usize, flow: bool) -> (Vec<Capsule>, Vec<u8>, bool) {
+    let limits = flow.then_some(flow::Limits { data: 100, streams_bidi: 2, streams_uni: 2 });
+    let mut state: State<u8> = State::new(&Config { max_datagrams: 4, ..Config::default() }, limits);
+    let (mut interpreter, mut heard, mut answers) = (Interpreter::new(flow), Vec::new(), Vec::new());
+    for mut piece in data.chunks(step) {
+        loop {
+            match interpreter.next(&mut piece) {
+                Ok(None) => break,
+                Ok(Some(capsule)) => {
+                    heard.push(capsule.clone());
+                    if state.hear(capsule).is_err() {
+                        return (heard, answers, false);
+                    }
+                    state.may_send(3);
+                    let before = answers.len();
+                    state.say(&mut answers);
+                    assert!(answers.len() - before < 100 && !state.has_news());
+                }
+                Err(_) => return (heard, answers, false),
+            }
+        }
+    }
+    assert_eq!(interpreter.is_closed(), state.ended().is_some());
+    (heard, answers, interpreter.end().is_ok())
+}
+
+/// A session's CONNECT stream.
+pub fn session(data: &[u8]) {
+    let (step, data) = pieces(data);
+    for flow in [false, true] {
+        let (heard, answers, good) = said(data, data.len().max(1), flow);
+        assert_eq!(said(data, step, flow), (heard.clone(), answers, good));
+        let mut again = Vec::new();
+        for capsule in &heard {
+            capsule.append(&mut again);
+        }
+        let mut interpreter = Interpreter::new(flow);
+        let mut rest = &again[..];
+        for capsule in heard {
+            assert_eq!(interpreter.next(&mut rest), Ok(Some(capsule)));
+        }
+        assert_eq!(interpreter.next(&mut rest), Ok(None));
+    }
 }
 
 /// HTTP datagrams.

@@ -22,6 +22,7 @@ An installation's objects carry its name, so that two can be in a cluster. Names
 {{- define "headrace.controller" -}}{{ include "headrace.fullname" . }}-controller{{- end -}}
 {{- define "headrace.push" -}}{{ include "headrace.controller" . }}-push{{- end -}}
 {{- define "headrace.ca" -}}{{ include "headrace.fullname" . }}-push-ca{{- end -}}
+{{- define "headrace.quic" -}}{{ include "headrace.fullname" . }}-quic{{- end -}}
 {{- define "headrace.ingress" -}}{{ include "headrace.fullname" . }}-ingress{{- end -}}
 
 {{/* The name of a pod set's Deployment, ServiceAccount and headless Service. Of: root, set (its name). */}}

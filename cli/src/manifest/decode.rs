@@ -243,6 +243,7 @@ pub(super) fn to_value(object: &Object) -> Value {
         Object::Gateway(object) => write(&**object),
         Object::ListenerSet(object) => write(&**object),
         Object::GatewayParameters(object) => write(&**object),
+        Object::EdgePolicy(object) => write(&**object),
         Object::HttpRoute(object) => write(&**object),
         Object::WebSocketRoute(object) => write(&**object),
         Object::Ingress(object) => write(&**object),

@@ -28,7 +28,7 @@ pub(crate) struct StandaloneArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
     admin: Admin,
     /// Threads that serve; as many as the machine has cores unless told otherwise
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128))]
     workers: Option<u16>,
     /// Addresses to listen on; only this machine's loopback unless told otherwise. For all: --bind 0.0.0.0 ::
     #[arg(long, value_name = "ADDR", num_args = 1..)]
@@ -48,6 +48,7 @@ pub(crate) struct StandaloneArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum RetryPolicy {
     Never,
+    UnderLoad,
     Always,
 }
 
@@ -100,9 +101,11 @@ impl StandaloneArgs {
             access_log: self.access_log.clone(),
             retry: match self.retry {
                 RetryPolicy::Never => Retry::Never,
+                RetryPolicy::UnderLoad => Retry::UnderLoad,
                 RetryPolicy::Always => Retry::Always,
             },
             drain_timeout: self.drain_timeout,
+            ..default
         }
     }
 

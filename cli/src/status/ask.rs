@@ -18,12 +18,14 @@ const DATA_PLANE: &str = "app.kubernetes.io/name=headrace,app.kubernetes.io/comp
 const POD_SET_LABEL: &str = "headrace.dev/pod-set";
 
 /// An installation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Installation {
     pub(super) controllers: Vec<ControllerPod>,
     pub(super) pods: Vec<DataPlanePod>,
     pub(super) gateways: Vec<told::Gateway>,
+    /// Keys and server IDs of QUIC's connection IDs, by pod set.
+    pub(super) quic: BTreeMap<String, told::Keys>,
     /// What is not as it should be, each in a sentence that says where to look.
     pub(super) troubles: Vec<String>,
 }
@@ -68,13 +70,12 @@ pub(super) async fn installation(cluster: &Cluster, namespace: &str) -> anyhow::
         !controllers.is_empty() || !data_plane.is_empty(),
         "there is no Headrace in namespace {namespace}: name its namespace with --namespace"
     );
-    let mut asked =
-        Installation { controllers: Vec::new(), pods: Vec::new(), gateways: Vec::new(), troubles: Vec::new() };
+    let mut asked = Installation::default();
     let leader = asked.ask_controllers(&api, &controllers).await;
     asked.ask_data_plane(&api, &data_plane, leader.as_ref()).await;
     if let Some(leader) = leader {
         asked.judge(&leader);
-        asked.gateways = leader.gateways;
+        (asked.gateways, asked.quic) = (leader.gateways, leader.quic.pod_sets);
     }
     Ok(asked)
 }
@@ -163,6 +164,9 @@ impl Installation {
                 self.troubles.push(format!("pod {name} refused a table: {fault}"));
             }
         }
+        for (set, keys) in &leader.quic.pod_sets {
+            self.judge_keys(set, keys);
+        }
         for gateway in &leader.gateways {
             let name = format!("Gateway {}/{}", gateway.namespace, gateway.name);
             if !gateway.accepted {
@@ -170,6 +174,23 @@ impl Installation {
             } else if gateway.addresses.is_empty() {
                 self.troubles.push(format!("{name}: it has no address: see its conditions and its Service"));
             }
+        }
+    }
+}
+
+impl Installation {
+    fn judge_keys(&mut self, set: &str, keys: &told::Keys) {
+        for refused in &keys.refused {
+            self.troubles.push(format!("pod set {set}: {refused}"));
+        }
+        for older in &keys.older {
+            let hint = "while it is there, no pod of the set can forward packets to another";
+            self.troubles.push(format!("pod set {set}: pod {older} is of an older version: {hint}"));
+        }
+        let is_rotating = keys.configurations.iter().any(|one| one.phase == "published");
+        for pod in keys.waits_for.iter().filter(|_| is_rotating) {
+            let hint = "new keys of connection IDs wait for it: see its log";
+            self.troubles.push(format!("pod set {set}: pod {pod} does not hold revision {}; {hint}", keys.revision));
         }
     }
 }

@@ -5,12 +5,14 @@ use crate::table;
 
 const CONTROLLERS: [&str; 4] = ["CONTROLLER", "ROLE", "READY", "VERSION"];
 const PODS: [&str; 8] = ["POD SET", "POD", "READY", "SERVES", "CURRENT", "LAG", "CONNECTIONS", "TUNNELS"];
+const KEYS: [&str; 6] = ["POD SET", "KEYS", "PHASE", "FORM", "SINCE", "USED BY"];
+const MEMBERS: [&str; 7] = ["POD SET", "SERVER ID", "POD", "STANDING", "HOLDS", "USES", "QUIC"];
 const GATEWAYS: [&str; 6] = ["GATEWAY", "ADDRESSES", "LISTENERS", "ROUTES", "SERVICE", "PORTS"];
 
 /// Octets of a table's digest that are shown: enough to tell two apart.
 const DIGEST_SHOWN: usize = 8;
 
-/// Three tables, and then what is not as it should be.
+/// A table of each kind of thing, and then what is not as it should be.
 pub(super) fn render(status: &Installation) -> String {
     let controllers = status.controllers.iter().map(|pod| {
         let role = if pod.leads { "leader" } else { "follower" };
@@ -44,9 +46,36 @@ pub(super) fn render(status: &Installation) -> String {
             service.map(|service| service.ports.join(", ")).unwrap_or_default(),
         ]
     });
+    let keys = status.quic.iter().flat_map(|(set, keys)| {
+        keys.configurations.iter().map(move |one| {
+            vec![
+                set.clone(),
+                format!("{} of revision {}", one.number, keys.revision),
+                one.phase.clone(),
+                one.form.clone(),
+                one.since.to_string(),
+                one.used_by.to_string(),
+            ]
+        })
+    });
+    let members = status.quic.iter().flat_map(|(set, keys)| {
+        keys.pods.iter().map(move |pod| {
+            vec![
+                set.clone(),
+                pod.server_id.clone(),
+                pod.name.clone(),
+                pod.standing.clone(),
+                pod.holds.to_string(),
+                pod.uses.iter().map(u8::to_string).collect::<Vec<_>>().join(","),
+                pod.connections.map(|connections| connections.to_string()).unwrap_or_default(),
+            ]
+        })
+    });
     let tables = [
         table::render(&CONTROLLERS, &controllers.collect::<Vec<_>>()),
         table::render(&PODS, &pods.collect::<Vec<_>>()),
+        table::render(&KEYS, &keys.collect::<Vec<_>>()),
+        table::render(&MEMBERS, &members.collect::<Vec<_>>()),
         table::render(&GATEWAYS, &gateways.collect::<Vec<_>>()),
     ];
     let mut text = tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n");

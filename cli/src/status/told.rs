@@ -16,6 +16,7 @@ pub(super) struct Controller {
     pub(super) unreadable: Vec<Unreadable>,
     pub(super) gateways: Vec<Gateway>,
     pub(super) push: Push,
+    pub(super) quic: Quic,
 }
 
 /// How far the watch of a kind is.
@@ -35,6 +36,49 @@ pub(super) struct Unreadable {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) reason: String,
+}
+
+/// What the pods of pod sets share for QUIC.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Quic {
+    pub(super) pod_sets: BTreeMap<String, Keys>,
+}
+
+/// Keys and server IDs of a pod set.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Keys {
+    pub(super) revision: u64,
+    pub(super) rotated: Option<String>,
+    pub(super) configurations: Vec<Configuration>,
+    pub(super) pods: Vec<Member>,
+    pub(super) waits_for: Vec<String>,
+    pub(super) refused: Vec<String>,
+    pub(super) older: Vec<String>,
+}
+
+/// A configuration of connection IDs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Configuration {
+    pub(super) number: u8,
+    pub(super) phase: String,
+    pub(super) form: String,
+    pub(super) since: u64,
+    pub(super) used_by: u64,
+}
+
+/// A pod that has a server ID.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) server_id: String,
+    pub(super) standing: String,
+    pub(super) holds: u64,
+    pub(super) uses: Vec<u8>,
+    pub(super) connections: Option<u64>,
 }
 
 /// The pods that are subscribed to a leader.

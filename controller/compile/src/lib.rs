@@ -10,7 +10,8 @@
 //!     GatewayParameters
 //!      ^            ^
 //! GatewayClass <- Gateway <- ListenerSet -> Secret         IngressClass <- Ingress -> Secret
-//!                    ^          ^                                             |
+//!                  ^ ^          ^                                             |
+//!         EdgePolicy |          |                                             |
 //!            HTTPRoute, WebSocketRoute -> Service -> EndpointSlice <----------+
 //!                              |             ^
 //!                              |             +- BackendTLSPolicy -> ConfigMap
@@ -25,6 +26,7 @@ mod budget;
 mod certificate;
 mod class;
 mod diagnosis;
+mod edge_policy;
 mod gateway;
 mod grant;
 mod hostname;
@@ -47,6 +49,7 @@ use headrace_table::wire::{self, Action};
 use backend::Backends;
 use budget::Budget;
 use certificate::Certificates;
+use edge_policy::EdgePolicies;
 use gateway::GatewayCompiler;
 use grant::Grants;
 use ingress::IngressCompiler;
@@ -121,7 +124,7 @@ fn complete(
     let used_backends: BTreeSet<&str> = routes.iter().flat_map(forwards_to).collect();
     let certificates = certificates.filter(|certificate| used_certificates.contains(&*certificate.id)).collect();
     let backends = backends.filter(|backend| used_backends.contains(&*backend.id)).collect();
-    wire::Table { listeners, routes, backends, certificates }
+    wire::Table { listeners, routes, backends, certificates, ..wire::Table::default() }
 }
 
 /// Compiles every object at once.
@@ -153,6 +156,7 @@ pub fn compile(world: &World, options: &Options) -> Compiled {
         statuses: &mut statuses,
     }
     .compile();
+    let edge_policies = EdgePolicies::of(world, &mut gateways);
     let mut listeners = gateways.table(options);
     let ingresses = IngressCompiler {
         world,
@@ -168,6 +172,7 @@ pub fn compile(world: &World, options: &Options) -> Compiled {
     listeners.extend(ingresses.listeners);
     routes.extend(ingresses.routes);
     gateways.write(&mut statuses);
+    edge_policies.write(&gateways, &listeners, options, &mut statuses);
     backends.write(&mut statuses);
 
     listeners.sort_by(|a, b| a.id.cmp(&b.id));

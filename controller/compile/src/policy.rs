@@ -160,6 +160,7 @@ impl Policy {
         writer.set_by(ConditionType::ResolvedRefs, &self.refs, PolicyReason::ResolvedRefs, message);
         let ancestors = self.ancestors.iter().take(MAX_ANCESTORS).map(|gateway| AncestorStatus {
             ancestor: ObjectRef::new(Kind::Gateway, gateway),
+            section: None,
             controller_name: controller_name.to_owned(),
             conditions: writer.conditions.clone(),
         });

@@ -59,7 +59,7 @@ pub struct Statuses {
     /// Of the Ingresses of our classes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ingresses: Vec<IngressStatus>,
-    /// Of the policies that reach what those routes use.
+    /// Of the policies that reach those Gateways, or what those routes use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<PolicyStatus>,
     /// Everything that is wrong, sorted by object and field.
@@ -260,7 +260,8 @@ pub struct IngressStatus {
 pub struct PolicyStatus {
     /// The object.
     pub object: ObjectRef,
-    /// One entry for each Gateway of ours through which its target is reached, in their order.
+    /// One entry for each Gateway of ours through which its target is reached, in their order; of an EdgePolicy, one for
+    /// each target, in the order of the spec.
     pub ancestors: Vec<AncestorStatus>,
 }
 
@@ -270,9 +271,12 @@ pub struct PolicyStatus {
 pub struct AncestorStatus {
     /// The Gateway.
     pub ancestor: ObjectRef,
+    /// The listener, where the policy is for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
     /// Our name.
     pub controller_name: String,
-    /// Accepted, ResolvedRefs.
+    /// Accepted, and ResolvedRefs or PartiallyInvalid as the kind has them.
     pub conditions: Vec<Condition>,
 }
 

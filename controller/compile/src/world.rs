@@ -12,7 +12,7 @@ use gateway_api::gateways::Gateway;
 use gateway_api::httproutes::HttpRoute;
 use gateway_api::listenersets::ListenerSet;
 use gateway_api::referencegrants::ReferenceGrant;
-use headrace_crds::{GatewayParameters, WebSocketRoute};
+use headrace_crds::{EdgePolicy, GatewayParameters, WebSocketRoute};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -185,6 +185,8 @@ world! {
     ListenerSet(ListenerSet, "gateway.networking.k8s.io/v1", "ListenerSet", Namespaced) in listener_sets,
     /// What Gateways ask of the installation.
     GatewayParameters(GatewayParameters, "headrace.dev/v1alpha1", "GatewayParameters", Namespaced) in gateway_parameters,
+    /// How connections of clients are taken.
+    EdgePolicy(EdgePolicy, "headrace.dev/v1alpha1", "EdgePolicy", Namespaced) in edge_policies,
     /// Routes for requests.
     HttpRoute(HttpRoute, "gateway.networking.k8s.io/v1", "HTTPRoute", Namespaced) in http_routes,
     /// Routes for WebSocket handshakes.

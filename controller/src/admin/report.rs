@@ -3,6 +3,7 @@
 //! Owns the words and the fields. Pure: everything is told to it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use headrace_compile::Kind;
 use serde::Serialize;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use crate::generation::Generation;
 use crate::leader::Leadership;
 use crate::publish::summary::Summary;
+use crate::quic;
 use crate::service::{self, GatewaySummary};
 use crate::watch::{KindState, Store, missing_summary};
 
@@ -91,6 +93,8 @@ pub struct StatusReport {
     pub gateways: Vec<GatewaySummary>,
     /// The pods, by pod set. Empty where the replica does not lead.
     pub push: Summary,
+    /// What the pods share for QUIC, by pod set. Empty where the replica does not lead.
+    pub quic: Arc<quic::summary::Summary>,
 }
 
 /// One kind.
@@ -151,6 +155,7 @@ impl StatusReport {
         store: &Store,
         generation: Option<&Generation>,
         push: Summary,
+        quic: Arc<quic::summary::Summary>,
     ) -> Self {
         StatusReport {
             version: env!("CARGO_PKG_VERSION"),
@@ -165,6 +170,7 @@ impl StatusReport {
             generation: generation.map(GenerationReport::of),
             gateways: generation.map(service::summary).unwrap_or_default(),
             push,
+            quic,
         }
     }
 }

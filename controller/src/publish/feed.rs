@@ -1,6 +1,7 @@
 //! From generations to tables in sections, for as long as this controller leads.
 //!
-//! Owns the sections of the newest table of each pod set. Encoding is work for the processor and done aside.
+//! Owns the sections of the newest table of each pod set: those that were compiled, and beside them what the pods of the set
+//! share. Encoding is work for the processor and done aside.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use super::hub::Hub;
 use super::metrics::Ended;
 use crate::generation::Generation;
 use crate::leader::Leadership;
+use crate::quic::{Share, Shares};
 
 /// The generation that was encoded last, with its sections for each pod set.
 #[derive(Clone)]
@@ -20,13 +22,22 @@ struct Encoded {
     sections: BTreeMap<String, Arc<Sections>>,
 }
 
-/// Follows generations and leadership until either ends.
+/// A pod set's table with what its pods share.
+struct Joined {
+    compiled: Arc<Sections>,
+    share: Option<Arc<Share>>,
+    whole: Arc<Sections>,
+}
+
+/// Follows generations, shares and leadership until generations or leadership end.
 pub(crate) async fn feed(
     hub: Arc<Hub>,
     mut generations: watch::Receiver<Option<Arc<Generation>>>,
+    mut shares: watch::Receiver<Shares>,
     mut leadership: watch::Receiver<Leadership>,
 ) {
     let mut encoded: Option<Encoded> = None;
+    let mut joined: BTreeMap<String, Joined> = BTreeMap::new();
     let mut was = Leadership::Follower;
     loop {
         let is = *leadership.borrow_and_update();
@@ -35,27 +46,54 @@ pub(crate) async fn feed(
             was = is;
         }
         let newest = generations.borrow_and_update().clone();
+        let shared = shares.borrow_and_update().clone();
         if !is.is_leader() {
             // A table that nobody is to be sent is memory for nothing.
-            encoded = None;
+            (encoded, joined) = (None, BTreeMap::new());
         }
-        if let (true, Some(newest)) = (is.is_leader(), newest) {
+        if let (Some(epoch), Some(newest)) = (is.epoch(), newest) {
             encoded = encode(&hub, newest, encoded).await;
             // Whoever lost the lead meanwhile has nothing to say, even to pods that would not listen.
             if let Some(encoded) = encoded.as_ref().filter(|_| *leadership.borrow() == is) {
                 for (pod_set, sections) in &encoded.sections {
-                    hub.publish(pod_set, encoded.generation.number, Arc::clone(sections));
+                    // Pods that have keys would lose them by a table without, so that there is none before it has them.
+                    let Some(share) = shared.of(pod_set, epoch) else { continue };
+                    let whole = join(&mut joined, pod_set, sections, share);
+                    hub.publish(pod_set, encoded.generation.number, whole);
                 }
             }
         }
         let changed = tokio::select! {
             changed = leadership.changed() => changed,
             changed = generations.changed() => changed,
+            Ok(()) = shares.changed() => Ok(()),
         };
         if changed.is_err() {
             return;
         }
     }
+}
+
+/// A pod set's table with what its pods share: the one from before, where neither is another.
+fn join(
+    joined: &mut BTreeMap<String, Joined>,
+    pod_set: &str,
+    compiled: &Arc<Sections>,
+    share: Option<Arc<Share>>,
+) -> Arc<Sections> {
+    let before = joined.get(pod_set);
+    if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.compiled, compiled) && before.share == share) {
+        return Arc::clone(&before.whole);
+    }
+    let whole = match &share {
+        None => Arc::clone(compiled),
+        Some(share) => {
+            let before = before.map(|before| before.whole.as_ref());
+            Arc::new(compiled.with_shared(Some(&share.keys), &share.peers, before))
+        }
+    };
+    joined.insert(pod_set.to_owned(), Joined { compiled: Arc::clone(compiled), share, whole: Arc::clone(&whole) });
+    whole
 }
 
 fn tell(hub: &Hub, leadership: Leadership) {

@@ -18,6 +18,7 @@ use super::acknowledgements::{Acknowledgements, Refusal, Refusals};
 use super::identity::PodIdentity;
 use super::metrics::{Ended, PushMetrics};
 use super::pod_set::{Moment, Outcome, Patience, PodSet, refusals};
+use super::told::Members;
 
 /// Acknowledgements are told no more often than this: a thousand pods that answer at once are told in one go, and nobody
 /// who waits for `Programmed` notices.
@@ -38,6 +39,7 @@ pub(crate) struct Hub {
     metrics: Arc<PushMetrics>,
     changed: Notify,
     acknowledgements: watch::Sender<Arc<Acknowledgements>>,
+    members: watch::Sender<Arc<Members>>,
     refusals: watch::Sender<Arc<Refusals>>,
     challenges: watch::Sender<u64>,
 }
@@ -95,6 +97,7 @@ impl Hub {
             metrics,
             changed: Notify::new(),
             acknowledgements: watch::Sender::default(),
+            members: watch::Sender::default(),
             refusals: watch::Sender::default(),
             challenges: watch::Sender::default(),
         })
@@ -106,6 +109,10 @@ impl Hub {
 
     pub(crate) fn acknowledgements(&self) -> watch::Receiver<Arc<Acknowledgements>> {
         self.acknowledgements.subscribe()
+    }
+
+    pub(crate) fn members(&self) -> watch::Receiver<Arc<Members>> {
+        self.members.subscribe()
     }
 
     pub(crate) fn refusals(&self) -> watch::Receiver<Arc<Refusals>> {
@@ -252,9 +259,11 @@ impl Hub {
     }
 
     fn tell_now(&self) {
-        let mut acknowledgements = Acknowledgements::default();
+        let (mut acknowledgements, mut members) = (Acknowledgements::default(), Members::new());
         for name in self.pod_sets.keys() {
-            let pods = self.led(name).and_then(|led| led.as_ref().map(|led| led.pod_set.pods()));
+            let said = self.led(name).and_then(|led| led.as_ref().map(|led| (led.pod_set.pods(), led.pod_set.told())));
+            let (pods, told) = said.unzip();
+            members.extend(told.map(|told| (name.clone(), told)));
             let (count, overdue) =
                 pods.as_ref().map_or((0, 0), |pods| (pods.len(), pods.values().filter(|pod| pod.overdue).count()));
             self.metrics.subscribers(name, count, overdue);
@@ -262,19 +271,14 @@ impl Hub {
                 acknowledgements.pod_sets.insert(name.clone(), pods);
             }
         }
-        self.acknowledgements.send_if_modified(|told| {
-            let differs = **told != acknowledgements;
-            if differs {
-                *told = Arc::new(acknowledgements);
-            }
-            differs
-        });
+        replace_if_other(&self.acknowledgements, acknowledgements);
+        replace_if_other(&self.members, members);
     }
 
     fn note(&self, pod: &PodIdentity, outcome: Outcome) {
         match outcome {
             Outcome::Nothing => return,
-            Outcome::Faults => {}
+            Outcome::Faults | Outcome::Reported => {}
             Outcome::Acked { lag, generation, sections } => {
                 self.metrics.acked(lag);
                 self.forget_refusals(pod, generation, &sections);
@@ -353,6 +357,17 @@ impl Hub {
         // What panicked half-way is a pod set whose streams have ended with their tasks, and not the others.
         Some(self.pod_sets.get(pod_set)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Wakes nobody for nothing.
+fn replace_if_other<T: PartialEq>(sender: &watch::Sender<Arc<T>>, value: T) {
+    sender.send_if_modified(|told| {
+        let differs = **told != value;
+        if differs {
+            *told = Arc::new(value);
+        }
+        differs
+    });
 }
 
 impl Led {

@@ -16,6 +16,7 @@ use headrace_table::SectionId;
 use jiff::Timestamp;
 
 use super::acknowledgements::{Pod, PodUid, Refusal, Rejection, Served};
+use super::told::Told;
 
 /// A moment on both clocks: the one that measures, and the one that people read.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +58,8 @@ struct Current {
     sections: Arc<Sections>,
     /// The newest generation with this table.
     generation: u64,
+    /// The revision of its keys; 0 without keys.
+    keys: u64,
     /// When the first one came.
     since: Instant,
 }
@@ -66,6 +69,7 @@ struct Subscribed {
     stream: SubscriberId,
     opened: Instant,
     pod: Pod,
+    told: Told,
     /// What travels, or did until it was answered.
     sent: Option<Current>,
     /// Since when an answer is out.
@@ -90,6 +94,8 @@ pub(crate) enum Outcome {
     },
     /// The faults of what it serves have changed.
     Faults,
+    /// What its QUIC connections use has changed.
+    Reported,
     /// It refuses a table, for these entries.
     Rejected {
         /// By entry. Empty if it is the table as a whole.
@@ -142,7 +148,10 @@ impl PodSet {
         let version = self.publisher.publish(Arc::clone(&sections))?;
         match &mut self.current {
             Some(current) if current.version == version => current.generation = generation,
-            _ => self.current = Some(Current { version, sections, generation, since: now.instant }),
+            _ => {
+                let keys = sections.keys_revision().unwrap_or_default();
+                self.current = Some(Current { version, sections, generation, keys, since: now.instant });
+            }
         }
         for subscribed in self.pods.values_mut() {
             if let Some(sent) = subscribed.sent.as_mut().filter(|sent| sent.version == version) {
@@ -162,12 +171,13 @@ impl PodSet {
         let stream = SubscriberId(self.last_id);
         self.publisher.open(stream);
         self.streams.insert(stream, uid.clone());
-        let mut replaced = None;
+        let (mut replaced, mut told) = (None, Told::default());
         let pod = match self.pods.remove(uid) {
             Some(before) => {
                 replaced = Some(before.stream);
                 self.publisher.close(before.stream);
                 self.streams.remove(&before.stream);
+                told = before.told;
                 Pod { waiting_since: None, overdue: false, ..before.pod }
             }
             None => Pod {
@@ -181,7 +191,7 @@ impl PodSet {
             },
         };
         let mut subscribed =
-            Subscribed { stream, opened: now.instant, pod, sent: None, waiting: None, moved: now.instant };
+            Subscribed { stream, opened: now.instant, pod, told, sent: None, waiting: None, moved: now.instant };
         subscribed.tell_waiting(&self.publisher, now);
         self.pods.insert(uid.clone(), subscribed);
         (stream, replaced)
@@ -210,14 +220,25 @@ impl PodSet {
             Some(Event::NewerEpoch { epoch }) => Outcome::NewerEpoch { epoch },
             Some(Event::Accepted { version, faults }) => subscribed.accepted(version, faults, now),
             Some(Event::Rejected { version, faults }) => subscribed.rejected(version, faults),
+            Some(Event::Reported(report)) => {
+                subscribed.told.report = Some(report);
+                Outcome::Reported
+            }
         };
         // An answer ends the wait, and so does a part of an inventory, which may have many. What else a pod tells does not.
-        if !matches!(outcome, Outcome::Faults) {
+        if !matches!(outcome, Outcome::Faults | Outcome::Reported) {
             subscribed.waiting = None;
             subscribed.moved = now.instant;
         }
         subscribed.tell_waiting(&self.publisher, now);
-        Ok(outcome)
+        // The first message is Hello, or there would have been a violation.
+        let member = self.publisher.member(stream);
+        let is_news = !subscribed.told.greeted || subscribed.told.member.as_ref() != member;
+        subscribed.told.greeted = true;
+        if is_news {
+            subscribed.told.member = member.cloned();
+        }
+        Ok(if is_news && matches!(outcome, Outcome::Nothing) { Outcome::Reported } else { outcome })
     }
 
     /// What is to be sent on a stream, to be asked when it can take a message.
@@ -265,6 +286,11 @@ impl PodSet {
         self.pods.iter().map(|(uid, subscribed)| (uid.clone(), subscribed.pod.clone())).collect()
     }
 
+    /// What every pod said of its QUIC connections.
+    pub(crate) fn told(&self) -> BTreeMap<PodUid, Told> {
+        self.pods.iter().map(|(uid, subscribed)| (uid.clone(), subscribed.told.clone())).collect()
+    }
+
     fn tell_waiting(&mut self, now: Moment) {
         for subscribed in self.pods.values_mut() {
             subscribed.tell_waiting(&self.publisher, now);
@@ -291,6 +317,7 @@ impl Subscribed {
             return Outcome::Faults;
         };
         self.pod.rejection = None;
+        self.told.acknowledged = sent.keys;
         // A table that was there before the pod came did not take since then to reach it.
         let lag = now.instant.saturating_duration_since(sent.since.max(self.opened));
         self.pod.served = Some(Served { generation: sent.generation, version, lag });

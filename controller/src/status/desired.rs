@@ -148,7 +148,7 @@ pub(crate) const fn precedence(kind: Kind) -> u8 {
         Kind::GatewayClass => 0,
         Kind::Gateway => 1,
         Kind::ListenerSet => 2,
-        Kind::Ingress | Kind::BackendTlsPolicy => 3,
+        Kind::Ingress | Kind::BackendTlsPolicy | Kind::EdgePolicy => 3,
         _ => 4,
     }
 }
@@ -191,6 +191,7 @@ fn policies(statuses: &Statuses) -> impl Iterator<Item = (&ObjectRef, Desired)> 
                 kind: Some(ancestor.ancestor.kind.label().to_owned()),
                 namespace: Some(ancestor.ancestor.namespace.clone()).filter(|namespace| !namespace.is_empty()),
                 name: ancestor.ancestor.name.clone(),
+                section_name: ancestor.section.clone(),
                 ..ParentReference::default()
             },
             conditions: all_of_compiled(&ancestor.conditions),

@@ -97,7 +97,8 @@ pub(crate) fn change(
             patch.listeners(listeners);
         }
         Desired::Entries(entries) => {
-            let list = if object.kind == Kind::BackendTlsPolicy { ANCESTORS } else { PARENTS };
+            let is_policy = matches!(object.kind, Kind::BackendTlsPolicy | Kind::EdgePolicy);
+            let list = if is_policy { ANCESTORS } else { PARENTS };
             patch.entries(&list, entries, object, controller_name);
         }
         Desired::Ingress(addresses) => patch.ingress_addresses(addresses),

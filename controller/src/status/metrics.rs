@@ -36,6 +36,7 @@ impl Label for Written {
         Written(Kind::HttpRoute),
         Written(Kind::WebSocketRoute),
         Written(Kind::BackendTlsPolicy),
+        Written(Kind::EdgePolicy),
         Written(Kind::Ingress),
     ];
 

@@ -104,6 +104,7 @@ fn in_world<'a>(object: &ObjectRef, world: &'a World) -> Option<(&'a ObjectMeta,
         Kind::HttpRoute => find!(http_routes),
         Kind::WebSocketRoute => find!(websocket_routes),
         Kind::BackendTlsPolicy => find!(backend_tls_policies),
+        Kind::EdgePolicy => find!(edge_policies),
         Kind::Ingress => find!(ingresses),
         _ => return None,
     })

@@ -108,6 +108,7 @@ pub(crate) fn api_resource(kind: Kind) -> ApiResource {
     match kind {
         Kind::GatewayClass => ApiResource::from_gvk_with_plural(&kind_name, "gatewayclasses"),
         Kind::BackendTlsPolicy => ApiResource::from_gvk_with_plural(&kind_name, "backendtlspolicies"),
+        Kind::EdgePolicy => ApiResource::from_gvk_with_plural(&kind_name, "edgepolicies"),
         Kind::Ingress => ApiResource::from_gvk_with_plural(&kind_name, "ingresses"),
         _ => ApiResource::from_gvk(&kind_name),
     }

@@ -38,6 +38,7 @@ pub(crate) const fn plural(kind: Kind) -> &'static str {
         Kind::Gateway => "gateways",
         Kind::ListenerSet => "listenersets",
         Kind::GatewayParameters => "gatewayparameters",
+        Kind::EdgePolicy => "edgepolicies",
         Kind::HttpRoute => "httproutes",
         Kind::WebSocketRoute => "websocketroutes",
         Kind::Ingress => "ingresses",

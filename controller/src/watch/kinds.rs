@@ -14,7 +14,7 @@ use gateway_api::httproutes::HttpRoute;
 use gateway_api::listenersets::ListenerSet;
 use gateway_api::referencegrants::ReferenceGrant;
 use headrace_compile::{Key, Kind, Object, World};
-use headrace_crds::{GatewayParameters, WebSocketRoute};
+use headrace_crds::{EdgePolicy, GatewayParameters, WebSocketRoute};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, NodeSpec, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -83,6 +83,7 @@ watched! {
     Gateway in gateways: |_object| {}, |one, two| one.spec == two.spec;
     ListenerSet in listener_sets: |_object| {}, |one, two| one.spec == two.spec;
     GatewayParameters in gateway_parameters: |_object| {}, |one, two| one.spec == two.spec;
+    EdgePolicy in edge_policies: |_object| {}, |one, two| one.spec == two.spec;
     HttpRoute in http_routes: |_object| {}, |one, two| one.spec == two.spec;
     WebSocketRoute in websocket_routes: |_object| {}, |one, two| one.spec == two.spec;
     BackendTlsPolicy in backend_tls_policies: |_object| {}, |one, two| one.spec == two.spec;

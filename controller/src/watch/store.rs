@@ -328,6 +328,7 @@ pub(crate) fn count(world: &World, kind: Kind) -> usize {
         Kind::Gateway => world.gateways.len(),
         Kind::ListenerSet => world.listener_sets.len(),
         Kind::GatewayParameters => world.gateway_parameters.len(),
+        Kind::EdgePolicy => world.edge_policies.len(),
         Kind::HttpRoute => world.http_routes.len(),
         Kind::WebSocketRoute => world.websocket_routes.len(),
         Kind::Ingress => world.ingresses.len(),

@@ -16,6 +16,7 @@ use headrace_controller::publish::acknowledgements::{Acknowledgements, Refusals}
 use headrace_controller::publish::identity::AUDIENCE;
 use headrace_controller::publish::identity::review::{ReviewTokens, ReviewUnavailable};
 use headrace_controller::publish::{Boundary, Bounds, Publish, Settings, Store, StoreError};
+use headrace_controller::quic::Shares;
 use headrace_table::wire;
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -148,6 +149,8 @@ pub(crate) struct Replica {
     pub(crate) stop: CancellationToken,
     generations: watch::Sender<Option<Arc<Generation>>>,
     leadership: watch::Sender<Leadership>,
+    /// What tables have beside what was compiled: nothing, unless a test says otherwise.
+    pub(crate) shares: watch::Sender<Shares>,
 }
 
 impl Drop for Replica {
@@ -173,16 +176,31 @@ impl Replica {
         let (metrics, stop) = (Metrics::new(), CancellationToken::new());
         let publish = Publish::new(settings, &metrics);
         let (generations, leadership) = (watch::Sender::default(), watch::Sender::default());
+        let shares = watch::Sender::new(Shares::None);
         let boundary = Boundary {
             listener,
             reviewer: Arc::new(api_server.clone()),
             secret: api_server.secret.clone(),
             config_map: api_server.config_map.clone(),
         };
-        let run = publish.clone().run(boundary, generations.subscribe(), leadership.subscribe(), stop.clone());
+        let run = publish.clone().run(
+            boundary,
+            generations.subscribe(),
+            shares.subscribe(),
+            leadership.subscribe(),
+            stop.clone(),
+        );
         tokio::spawn(run);
-        let replica =
-            Replica { address, api_server: api_server.clone(), publish, metrics, stop, generations, leadership };
+        let replica = Replica {
+            address,
+            api_server: api_server.clone(),
+            publish,
+            metrics,
+            stop,
+            generations,
+            leadership,
+            shares,
+        };
         replica.until("there is a CA", || replica.api_server.bundle().is_some()).await;
         replica
     }

@@ -107,7 +107,7 @@ pub enum NotNow {
     /// One is published that some pod has not got yet.
     #[error("configuration {0} is published and does not encode yet")]
     Underway(ConfigId),
-    /// All numbers are taken. The one that drains longest is named.
+    /// All numbers that are allowed are taken. The one that is longest in its phase is named.
     #[error("all configurations are in use; {0} is the oldest of them")]
     NoneFree(ConfigId),
 }
@@ -192,12 +192,19 @@ impl Rotation {
 
     /// Publishes a new configuration, to which the caller gives a new key, and says its number.
     pub fn publish(&mut self) -> Result<ConfigId, NotNow> {
+        self.publish_among(|_| true)
+    }
+
+    /// As [`Rotation::publish`], with one of the numbers that are allowed: who watches reads a configuration's number, and
+    /// some balancers know only one.
+    pub fn publish_among(&mut self, is_allowed: impl Fn(ConfigId) -> bool) -> Result<ConfigId, NotNow> {
         if let Some(id) = self.in_phase(Phase::Published) {
             return Err(NotNow::Underway(id));
         }
-        let free = ConfigId::all().filter(|id| !self.standings.contains_key(id));
+        let free = ConfigId::all().filter(|id| is_allowed(*id) && !self.standings.contains_key(id));
         let Some(id) = free.min_by_key(|id| self.freed[id.index()]) else {
-            let oldest = self.standings().min_by_key(|(id, standing)| (standing.since, *id));
+            let taken = self.standings().filter(|(id, _)| is_allowed(*id));
+            let oldest = taken.min_by_key(|(id, standing)| (standing.since, *id));
             return Err(NotNow::NoneFree(oldest.map_or(ConfigId::FIRST, |(id, _)| id)));
         };
         self.revision += 1;

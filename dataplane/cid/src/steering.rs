@@ -144,18 +144,20 @@ impl Steering {
     /// The worker of a datagram's first packet: what the kernel's filter says too. `None` is a packet without the octet;
     /// the kernel then takes any worker.
     pub fn worker_of(&self, packet: &[u8]) -> Option<usize> {
-        let octet = if packet.first()? & LONG_FORM == 0 {
-            packet.get(SHORT_CID + self.octet())?
-        } else {
-            match usize::from(*packet.get(LONG_LENGTH)?) {
-                length if length == self.cid_len() => {
-                    packet.get(LONG_CID..LONG_CID + length).map(|cid| &cid[self.octet()])?
-                }
-                length if length >= MIN_CID => packet.get(LONG_CID + FOREIGN_OCTET)?,
-                _ => return None,
-            }
-        };
-        Some(self.workers.of_octet(*octet))
+        self.octet_of(packet).map(|octet| self.workers.of_octet(octet))
+    }
+
+    /// The octet by which a datagram's first packet is steered. Who steers by the same place of the ID and has another
+    /// number of workers finds their own by it.
+    pub fn octet_of(&self, packet: &[u8]) -> Option<u8> {
+        if packet.first()? & LONG_FORM == 0 {
+            return packet.get(SHORT_CID + self.octet()).copied();
+        }
+        match usize::from(*packet.get(LONG_LENGTH)?) {
+            length if length == self.cid_len() => packet.get(LONG_CID..LONG_CID + length).map(|cid| cid[self.octet()]),
+            length if length >= MIN_CID => packet.get(LONG_CID + FOREIGN_OCTET).copied(),
+            _ => None,
+        }
     }
 
     /// The worker of packets with a destination ID, whatever their form.

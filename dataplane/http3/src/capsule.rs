@@ -2,6 +2,8 @@
 //!
 //! Capsules that the application does not know are skipped without being kept, however long they say they are.
 
+use std::borrow::Cow;
+
 use crate::{
     code::Code,
     frame::{FrameHeader, FrameType, PartialHeader},
@@ -22,8 +24,10 @@ impl CapsuleType {
 pub enum Take {
     /// Skip it.
     Skip,
-    /// Keep its value, if it has at most this many octets.
+    /// Keep its value; more octets than this are an error.
     UpTo(usize),
+    /// Keep its value if it has at most this many octets, else skip it.
+    IfUpTo(usize),
 }
 
 /// Why a sequence of capsules cannot go on. The stream is reset with [`CapsuleError::code`].
@@ -47,6 +51,9 @@ impl CapsuleError {
     }
 }
 
+/// A capsule's type and its value.
+pub type Found<'i> = (CapsuleType, Cow<'i, [u8]>);
+
 /// Reads capsules from content that comes in pieces.
 #[derive(Debug, Default)]
 pub struct CapsuleReader {
@@ -63,6 +70,20 @@ struct Current {
     keep: bool,
 }
 
+impl Current {
+    fn begin(header: FrameHeader, take: &mut impl FnMut(CapsuleType) -> Take) -> Result<Self, CapsuleError> {
+        let FrameHeader { frame_type: FrameType(number), length: left } = header;
+        let capsule_type = CapsuleType(number);
+        let keep = match take(capsule_type) {
+            Take::Skip => false,
+            Take::UpTo(most) if left > most as u64 => return Err(CapsuleError::TooLong(capsule_type)),
+            Take::UpTo(_) => true,
+            Take::IfUpTo(most) => left <= most as u64,
+        };
+        Ok(Self { capsule_type, left, keep })
+    }
+}
+
 impl CapsuleReader {
     /// Takes content. `take` says what to do with each type; the values that it wanted go to `capsule`, whole.
     pub fn read(
@@ -71,46 +92,50 @@ impl CapsuleReader {
         mut take: impl FnMut(CapsuleType) -> Take,
         mut capsule: impl FnMut(CapsuleType, &[u8]),
     ) -> Result<(), CapsuleError> {
+        while let Some((capsule_type, value)) = self.next(&mut input, &mut take)? {
+            capsule(capsule_type, &value);
+        }
+        Ok(())
+    }
+
+    /// Takes content up to the end of the next capsule that `take` wants, and returns that one. `None` means that all
+    /// of `input` was taken without coming to one's end.
+    pub fn next<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        mut take: impl FnMut(CapsuleType) -> Take,
+    ) -> Result<Option<Found<'i>>, CapsuleError> {
         loop {
             let Some(current) = &mut self.current else {
                 if input.is_empty() {
-                    return Ok(());
+                    return Ok(None);
                 }
                 let (header, taken) = self.partial.take(input);
-                input = &input[taken..];
-                if let Some(FrameHeader { frame_type: FrameType(number), length: left }) = header {
-                    let capsule_type = CapsuleType(number);
-                    let keep = match take(capsule_type) {
-                        Take::Skip => false,
-                        Take::UpTo(most) if left > most as u64 => return Err(CapsuleError::TooLong(capsule_type)),
-                        Take::UpTo(_) => true,
-                    };
-                    self.current = Some(Current { capsule_type, left, keep });
+                *input = &input[taken..];
+                if let Some(header) = header {
+                    self.current = Some(Current::begin(header, &mut take)?);
                 }
                 continue;
             };
             let here = usize::try_from(current.left).unwrap_or(usize::MAX).min(input.len());
             let (piece, rest) = input.split_at(here);
-            input = rest;
+            *input = rest;
             current.left -= here as u64;
             let Current { capsule_type, left, keep } = *current;
-            if left == 0 {
-                self.current = None;
-            }
-            if keep {
-                if left == 0 && self.value.is_empty() {
-                    // All of it in one piece: never copied.
-                    capsule(capsule_type, piece);
-                } else {
-                    self.value.extend_from_slice(piece);
-                    if left == 0 {
-                        capsule(capsule_type, &self.value);
-                        self.value = Vec::new();
-                    }
-                }
-            }
             if left > 0 {
-                return Ok(());
+                if keep {
+                    self.value.extend_from_slice(piece);
+                }
+                return Ok(None);
+            }
+            self.current = None;
+            if keep {
+                if self.value.is_empty() {
+                    // All of it in one piece: never copied.
+                    return Ok(Some((capsule_type, Cow::Borrowed(piece))));
+                }
+                self.value.extend_from_slice(piece);
+                return Ok(Some((capsule_type, Cow::Owned(std::mem::take(&mut self.value)))));
             }
         }
     }

@@ -13,13 +13,14 @@ use quinn::AcceptBi;
 use crate::{
     code::Code,
     config::Config,
-    connection::{Control, Waits},
+    connection::{Control, Polled, Waits},
     control::Role,
     error::{Error, StreamError},
     fields::{self, Protocol, Unsendable},
     settings::Settings,
     shared::Shared,
     stream::{Asked, RecvStream, Section, SendStream},
+    webtransport,
 };
 
 /// Takes over a QUIC connection whose ALPN is `h3`. [`Connection::drive`] must be polled for anything but plain requests
@@ -50,17 +51,32 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let quic = &shared.quic;
         let mut requests = pin!(quic.accept_bi());
-        let mut waits = Waits { quic, accept: pin!(quic.accept_uni()), open: pin!(quic.open_uni()) };
+        let mut waits = Waits {
+            quic,
+            accept: pin!(quic.accept_uni()),
+            open: pin!(quic.open_uni()),
+            datagrams: pin!(quic.read_datagram()),
+        };
         let end = poll_fn(|cx| self.poll_drive(cx, requests.as_mut(), &mut waits)).await;
+        if let Some(router) = &self.control.router {
+            router.fail(&end);
+        }
         if end.is_graceful() { Ok(()) } else { Err(end) }
     }
 
     fn poll_drive<'q>(
         &mut self,
         cx: &mut Context<'_>,
-        requests: Pin<&mut AcceptBi<'q>>,
+        mut requests: Pin<&mut AcceptBi<'q>>,
         waits: &mut Waits<'_, 'q>,
     ) -> Poll<Error> {
+        while self.control.router.is_some() {
+            match self.poll_routed(cx, requests.as_mut(), waits) {
+                Err(error) => return Poll::Ready(error),
+                Ok(Polled::RoomAgain) => {}
+                Ok(Polled::Waits) => return self.poll_unused(cx),
+            }
+        }
         if let Err(error) = self.control.poll(cx, waits) {
             return Poll::Ready(error);
         }
@@ -73,10 +89,36 @@ impl Connection {
             }
             Poll::Pending => {}
         }
-        if self.shared.poll_unused(cx).is_ready() {
-            return Poll::Ready(self.shared.fail(Code::H3_NO_ERROR, ""));
+        self.poll_unused(cx)
+    }
+
+    fn poll_unused(&self, cx: &mut Context<'_>) -> Poll<Error> {
+        self.shared.poll_unused(cx).map(|()| self.shared.fail(Code::H3_NO_ERROR, ""))
+    }
+
+    /// Where WebTransport is offered, the server opens bidirectional streams of sessions, and no others.
+    fn poll_routed<'q>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut streams: Pin<&mut AcceptBi<'q>>,
+        waits: &mut Waits<'_, 'q>,
+    ) -> Result<Polled, Error> {
+        let mut full = false;
+        while let Some(router) = &mut self.control.router {
+            full = !router.has_room();
+            if full {
+                break;
+            }
+            match streams.as_mut().poll(cx) {
+                Poll::Ready(Ok((send, recv))) => router.push(Some(send), recv),
+                Poll::Ready(Err(error)) => return Err(self.shared.ended(error)),
+                Poll::Pending => break,
+            }
+            streams.set(waits.quic.accept_bi());
         }
-        Poll::Pending
+        let polled = self.control.poll(cx, waits)?;
+        let room_again = full && self.control.router.as_deref().is_some_and(webtransport::Router::has_room);
+        Ok(if room_again { Polled::RoomAgain } else { polled })
     }
 
     /// Closes the connection at once: every stream ends, and what is in flight may be lost.
@@ -100,6 +142,10 @@ impl SendRequest {
     /// The QUIC connection.
     pub fn quic(&self) -> &quinn::Connection {
         &self.shared.quic
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Waits for what the server announces. Somebody must be driving the connection.

@@ -1,4 +1,4 @@
-//! Owns the error codes that HTTP/3, QPACK and the capsule protocol send in QUIC frames.
+//! Owns the error codes that HTTP/3, QPACK, the capsule protocol and WebTransport send in QUIC frames.
 //!
 //! A code is only a number here: who sends it, and when, is decided by the layers above.
 
@@ -73,6 +73,16 @@ codes! {
     QPACK_ENCODER_STREAM_ERROR = 0x0201;
     /// An instruction on the decoder stream is wrong.
     QPACK_DECODER_STREAM_ERROR = 0x0202;
+    /// A WebTransport session ended because a flow-control limit was broken.
+    WT_FLOW_CONTROL_ERROR = 0x045d_4487;
+    /// A WebTransport session whose server chose no subprotocol that the client offered.
+    WT_ALPN_ERROR = 0x0817_b3dd;
+    /// A stream ended because its WebTransport session had.
+    WT_SESSION_GONE = 0x170d_7b68;
+    /// The peer lacks what WebTransport needs.
+    WT_REQUIREMENTS_NOT_MET = 0x212c_0d48;
+    /// A stream came before its WebTransport session, and there was no more room for it.
+    WT_BUFFERED_STREAM_REJECTED = 0x3994_bd84;
 }
 
 impl Code {

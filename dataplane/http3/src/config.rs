@@ -1,6 +1,6 @@
 //! Owns what the application decides about a connection, and the bounds that it cannot widen.
 
-use crate::{qpack::Limits, settings::Settings};
+use crate::{qpack::Limits, settings::Settings, webtransport};
 
 /// The largest field section a side takes unless told otherwise, decoded. Envoy's default for headers is 60 KiB and
 /// nginx's 32 KiB; clients rarely send over 8.
@@ -36,6 +36,9 @@ pub struct Config {
     pub extended_connect: bool,
     /// More settings to announce, by identifier: what extensions need that this crate has no field for.
     pub more_settings: Vec<(u64, u64)>,
+    /// What a side that speaks WebTransport allows its peer; `None` is one that does not. A server needs
+    /// [`Config::extended_connect`] for it, and both sides need QUIC's datagrams.
+    pub webtransport: Option<webtransport::Config>,
 }
 
 impl Default for Config {
@@ -44,6 +47,7 @@ impl Default for Config {
             max_field_section_size: DEFAULT_MAX_FIELD_SECTION_SIZE,
             extended_connect: true,
             more_settings: Vec::new(),
+            webtransport: None,
         }
     }
 }
@@ -51,12 +55,16 @@ impl Default for Config {
 impl Config {
     /// The SETTINGS that this side announces. The QPACK capacities stay zero: see the `qpack` module.
     pub(crate) fn settings(&self, server: bool) -> Settings {
-        Settings {
+        let mut settings = Settings {
             max_field_section_size: Some(self.max_field_section_size),
             enable_connect_protocol: server && self.extended_connect,
             others: self.more_settings.clone(),
             ..Settings::default()
+        };
+        if let Some(webtransport) = &self.webtransport {
+            webtransport::draft::announce(webtransport, &mut settings);
         }
+        settings
     }
 
     /// The bounds on a section that is decoded.

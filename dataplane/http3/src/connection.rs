@@ -1,5 +1,6 @@
-//! Owns the unidirectional streams of a connection, for both roles: this side's control stream, and the peer's control
-//! and QPACK streams. It is polled by whoever owns the connection; no task is spawned.
+//! Owns the unidirectional streams of a connection, for both roles: this side's control stream, the peer's control and
+//! QPACK streams, and the way of those that are a WebTransport session's. It is polled by whoever owns the connection; no
+//! task is spawned.
 //!
 //! This side opens no QPACK streams: neither table has a capacity, so that no instruction would ever be sent (RFC 9204
 //! section 4.2 allows it).
@@ -11,7 +12,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use quinn::{AcceptUni, OpenUni};
+use quinn::{AcceptUni, OpenUni, ReadDatagram};
 
 use crate::{
     code::Code,
@@ -21,7 +22,7 @@ use crate::{
     frame::{FrameHeader, FrameType, MAX_HEADER_SIZE},
     shared::Shared,
     stream_type::StreamType,
-    varint,
+    varint, webtransport,
 };
 
 /// How much of a control or QPACK stream is read at once.
@@ -37,8 +38,10 @@ pub(crate) struct Control {
     control: Option<(quinn::RecvStream, ControlReader)>,
     encoder: Option<quinn::RecvStream>,
     decoder: Option<(quinn::RecvStream, DecoderStreamReader)>,
-    /// Streams whose type has not come yet.
+    /// Streams whose type has not come yet, where there is no router.
     untyped: Vec<Untyped>,
+    /// Where WebTransport is offered: streams of either direction go through it. Boxed: most connections have none.
+    pub(crate) router: Option<Box<webtransport::Router>>,
 }
 
 /// A unidirectional stream of which some octets of the type have come.
@@ -54,6 +57,16 @@ pub(crate) struct Waits<'a, 'q> {
     pub(crate) quic: &'q quinn::Connection,
     pub(crate) accept: Pin<&'a mut AcceptUni<'q>>,
     pub(crate) open: Pin<&'a mut OpenUni<'q>>,
+    pub(crate) datagrams: Pin<&'a mut ReadDatagram<'q>>,
+}
+
+/// What [`Control::poll`] left for its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polled {
+    /// Nothing before the task is woken.
+    Waits,
+    /// The router has room for streams again that it had none for: take more, and poll again.
+    RoomAgain,
 }
 
 impl Control {
@@ -63,7 +76,8 @@ impl Control {
         let mut pending = Vec::new();
         varint::append(StreamType::Control.value(), &mut pending);
         append_frame(FrameType::SETTINGS, &payload, &mut pending);
-        Self { shared, ours: None, pending, control: None, encoder: None, decoder: None, untyped: Vec::new() }
+        let router = webtransport::Router::new(&shared).map(Box::new);
+        Self { shared, ours: None, pending, control: None, encoder: None, decoder: None, untyped: Vec::new(), router }
     }
 
     /// Says GOAWAY once this is polled.
@@ -74,8 +88,40 @@ impl Control {
     }
 
     /// Does what can be done now, and has the task woken when there is more.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, waits: &mut Waits<'_, '_>) -> Result<(), Error> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, waits: &mut Waits<'_, '_>) -> Result<Polled, Error> {
         self.poll_write(cx, waits)?;
+        let polled = if self.router.is_some() {
+            self.poll_routed(cx, waits)?
+        } else {
+            self.poll_accept(cx, waits)?;
+            Polled::Waits
+        };
+        self.poll_untyped(cx)?;
+        self.poll_streams(cx)?;
+        Ok(polled)
+    }
+
+    /// Gives streams to the router, and takes those that are no session's from it.
+    fn poll_routed(&mut self, cx: &mut Context<'_>, waits: &mut Waits<'_, '_>) -> Result<Polled, Error> {
+        let Some(router) = &mut self.router else { return Ok(Polled::Waits) };
+        let mut full = !router.has_room();
+        while router.has_room()
+            && let Poll::Ready(stream) = waits.accept.as_mut().poll(cx)
+        {
+            let quic = stream.map_err(|error| self.shared.ended(error))?;
+            waits.accept.set(waits.quic.accept_uni());
+            router.push(None, quic);
+            full = !router.has_room();
+        }
+        router.poll(cx, waits.quic, waits.datagrams.as_mut())?;
+        let polled = if full && router.has_room() { Polled::RoomAgain } else { Polled::Waits };
+        while let Some((stream, stream_type)) = self.router.as_deref_mut().and_then(webtransport::Router::next_typed) {
+            self.typed(stream, stream_type)?;
+        }
+        Ok(polled)
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>, waits: &mut Waits<'_, '_>) -> Result<(), Error> {
         while let Poll::Ready(stream) = waits.accept.as_mut().poll(cx) {
             let quic = stream.map_err(|error| self.shared.ended(error))?;
             waits.accept.set(waits.quic.accept_uni());
@@ -84,8 +130,7 @@ impl Control {
             }
             self.untyped.push(Untyped { quic, octets: [0; varint::MAX_SIZE], len: 0 });
         }
-        self.poll_untyped(cx)?;
-        self.poll_streams(cx)
+        Ok(())
     }
 
     /// Writes what is pending, on a stream that is opened for it first.
@@ -143,7 +188,10 @@ impl Control {
     /// Puts a stream in its place. There is one of each kind (RFC 9114 section 6.2.1, RFC 9204 section 4.2).
     fn typed(&mut self, mut stream: quinn::RecvStream, stream_type: StreamType) -> Result<(), Error> {
         let twice = match stream_type {
-            StreamType::Control => self.control.replace((stream, ControlReader::new(self.shared.role))).is_some(),
+            StreamType::Control => {
+                let reader = ControlReader::new(self.shared.role).with_webtransport(self.router.is_some());
+                self.control.replace((stream, reader)).is_some()
+            }
             StreamType::QpackEncoder => self.encoder.replace(stream).is_some(),
             StreamType::QpackDecoder => self.decoder.replace((stream, DecoderStreamReader::default())).is_some(),
             StreamType::Push if self.shared.role == Role::Server => {
@@ -153,7 +201,7 @@ impl Control {
                 // RFC 9114 section 4.6: no push ID was ever allowed.
                 return Err(self.shared.fail(Code::H3_ID_ERROR, "a push that was not allowed"));
             }
-            StreamType::Unknown(_) => {
+            StreamType::WebTransport | StreamType::Unknown(_) => {
                 // RFC 9114 section 6.2: not read, and no error of the connection. One that has ended needs no stopping.
                 let _ = stream.stop(to_varint(Code::H3_STREAM_CREATION_ERROR));
                 false

@@ -33,7 +33,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    const fn new(code: Code, reason: &'static str) -> Self {
+    pub(crate) const fn new(code: Code, reason: &'static str) -> Self {
         Self { code, reason }
     }
 }
@@ -65,6 +65,7 @@ pub struct ControlReader {
     settings_came: bool,
     goaway: Option<u64>,
     max_push_id: Option<u64>,
+    webtransport: bool,
 }
 
 impl ControlReader {
@@ -78,7 +79,14 @@ impl ControlReader {
             settings_came: false,
             goaway: None,
             max_push_id: None,
+            webtransport: false,
         }
+    }
+
+    /// Takes what begins a WebTransport stream for what it is, and not for an unknown frame.
+    pub fn with_webtransport(mut self, offered: bool) -> Self {
+        self.webtransport = offered;
+        self
     }
 
     /// Takes octets and gives what they say to `event`.
@@ -133,6 +141,9 @@ impl ControlReader {
             FrameType::MAX_PUSH_ID if !server => return Err(unexpected),
             FrameType::GOAWAY | FrameType::CANCEL_PUSH | FrameType::MAX_PUSH_ID => varint::MAX_SIZE,
             FrameType::PRIORITY_UPDATE_REQUEST | FrameType::PRIORITY_UPDATE_PUSH if server => MAX_PRIORITY_PAYLOAD,
+            FrameType::WEBTRANSPORT_STREAM if self.webtransport => {
+                return Err(Fault::new(Code::H3_FRAME_ERROR, "a WebTransport stream that does not begin as one"));
+            }
             unknown if unknown.is_unknown() => usize::MAX,
             _ => return Err(unexpected),
         };

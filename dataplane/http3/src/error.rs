@@ -99,6 +99,9 @@ pub enum StreamError {
     /// The peer is going away and takes no new request: it is safe to send it on another connection.
     #[error("the peer is going away")]
     GoingAway,
+    /// The stream's WebTransport session is over: the stream was reset and stopped with WT_SESSION_GONE.
+    #[error("the stream's session is over")]
+    SessionGone,
     /// The half of the stream was finished, reset or stopped by this side, or is not at the point where this operation
     /// belongs.
     #[error("the stream is not in a state for this")]
@@ -118,6 +121,7 @@ impl StreamError {
             Self::FieldsTooLarge | Self::ExcessiveLoad => Code::H3_EXCESSIVE_LOAD,
             Self::Unsendable(_) | Self::Closed => Code::H3_INTERNAL_ERROR,
             Self::GoingAway => Code::H3_REQUEST_REJECTED,
+            Self::SessionGone => Code::WT_SESSION_GONE,
             Self::Connection(error) => error.code().unwrap_or(Code::H3_REQUEST_CANCELLED),
         }
     }
@@ -152,6 +156,7 @@ impl From<StreamError> for std::io::Error {
             StreamError::Incomplete => ErrorKind::UnexpectedEof,
             StreamError::Connection(error) if error.is_timeout() => ErrorKind::TimedOut,
             StreamError::Connection(_) | StreamError::Closed => ErrorKind::NotConnected,
+            StreamError::SessionGone => ErrorKind::ConnectionAborted,
             StreamError::FieldsTooLarge
             | StreamError::ExcessiveLoad
             | StreamError::Unsendable(_)

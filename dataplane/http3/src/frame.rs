@@ -25,6 +25,9 @@ impl FrameType {
     pub const GOAWAY: Self = Self(0x07);
     /// Lets the server push.
     pub const MAX_PUSH_ID: Self = Self(0x0d);
+    /// Begins a bidirectional stream of a WebTransport session, and is no frame: nothing says where it ends
+    /// (draft-ietf-webtrans-http3 section 4.3). Only where WebTransport is offered does it mean that.
+    pub const WEBTRANSPORT_STREAM: Self = Self(0x41);
     /// Re-prioritises a request (RFC 9218 section 7.2).
     pub const PRIORITY_UPDATE_REQUEST: Self = Self(0xf0700);
     /// Re-prioritises a push (RFC 9218 section 7.2).

@@ -1,11 +1,12 @@
-//! HTTP/3 (RFC 9114), QPACK (RFC 9204), extended CONNECT (RFC 9220) and the codecs of HTTP datagrams and capsules
-//! (RFC 9297) on quinn.
+//! HTTP/3 (RFC 9114), QPACK (RFC 9204), extended CONNECT (RFC 9220), HTTP datagrams and capsules (RFC 9297), and
+//! WebTransport (draft-ietf-webtrans-http3) on quinn.
 //!
 //! # How it is put together
 //!
 //! ```text
 //! server, client      a connection's requests, and how it ends
 //!   stream, tunnel    the halves of a request stream; both as a byte pipe
+//!   webtransport      sessions, their streams and datagrams
 //!   connection        control and QPACK streams, polled by the connection's owner
 //!     shared          limits, the peer's settings, why the connection failed
 //! fields              message rules, between QPACK and the `http` types         } pure: no quinn, no tokio
@@ -18,7 +19,8 @@
 //!
 //! - Nothing is allocated by a length that the peer declared. Every bound has a name in [`config`] or beside its codec.
 //! - Nothing is read from a stream before the application asks for it, and content is never kept here: what the peer
-//!   sends too early waits in QUIC's windows.
+//!   sends too early waits in QUIC's windows. Where WebTransport is offered, the first integers of a stream are read to
+//!   tell whose it is.
 //! - What breaks a message ends its stream; what breaks the protocol ends the connection, with the code that the RFC
 //!   names.
 //! - No tasks are spawned. A connection is polled by the task that owns it.
@@ -44,6 +46,7 @@ pub mod stream;
 pub mod stream_type;
 pub mod tunnel;
 pub mod varint;
+pub mod webtransport;
 
 pub use code::Code;
 pub use config::Config;

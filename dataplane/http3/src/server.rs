@@ -13,12 +13,13 @@ use quinn::AcceptBi;
 use crate::{
     code::Code,
     config::Config,
-    connection::{Control, Waits},
+    connection::{Control, Polled, Waits},
     control::Role,
     error::{Error, StreamError, to_varint},
     settings::Settings,
     shared::Shared,
     stream::{Asked, RecvStream, SendStream},
+    webtransport,
 };
 
 /// The distance between the IDs of two request streams (RFC 9000 section 2.1).
@@ -63,8 +64,25 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let quic = &shared.quic;
         let mut requests = pin!(quic.accept_bi());
-        let mut waits = Waits { quic, accept: pin!(quic.accept_uni()), open: pin!(quic.open_uni()) };
-        poll_fn(|cx| self.poll_accept(cx, requests.as_mut(), &mut waits)).await
+        let mut waits = Waits {
+            quic,
+            accept: pin!(quic.accept_uni()),
+            open: pin!(quic.open_uni()),
+            datagrams: pin!(quic.read_datagram()),
+        };
+        let accepted = poll_fn(|cx| {
+            if self.control.router.is_some() {
+                self.poll_routed(cx, requests.as_mut(), &mut waits)
+            } else {
+                self.poll_accept(cx, requests.as_mut(), &mut waits)
+            }
+        });
+        let accepted = accepted.await;
+        // However well the connection ended, its sessions are told.
+        if let (Ok(None) | Err(_), Some(router), Some(error)) = (&accepted, &self.control.router, quic.close_reason()) {
+            router.fail(&self.shared.ended(error));
+        }
+        accepted
     }
 
     fn poll_accept<'q>(
@@ -93,6 +111,64 @@ impl Connection {
         Poll::Pending
     }
 
+    /// Where WebTransport is offered, what a stream is for is known only from its first octets.
+    fn poll_routed<'q>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut requests: Pin<&mut AcceptBi<'q>>,
+        waits: &mut Waits<'_, 'q>,
+    ) -> Poll<Result<Option<Incoming>, Error>> {
+        loop {
+            match self.poll_streams(cx, requests.as_mut(), waits) {
+                Err(error) => return Poll::Ready(end(error)),
+                Ok((Some(incoming), _)) => return Poll::Ready(Ok(Some(incoming))),
+                Ok((None, Polled::RoomAgain)) => {}
+                Ok((None, Polled::Waits)) => break,
+            }
+        }
+        if self.going_away && self.shared.poll_unused(cx).is_ready() {
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Pending
+    }
+
+    /// Gives streams to the router and polls everything. Returns the next request, unless the client was told that this
+    /// side is going away before it came: then it is refused.
+    fn poll_streams<'q>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut requests: Pin<&mut AcceptBi<'q>>,
+        waits: &mut Waits<'_, 'q>,
+    ) -> Result<(Option<Incoming>, Polled), Error> {
+        let mut full = false;
+        while let Some(router) = &mut self.control.router {
+            full = !router.has_room();
+            if full {
+                break;
+            }
+            match requests.as_mut().poll(cx) {
+                Poll::Ready(Ok((send, recv))) => router.push(Some(send), recv),
+                Poll::Ready(Err(error)) => return Err(self.shared.ended(error)),
+                Poll::Pending => break,
+            }
+            requests.set(waits.quic.accept_bi());
+        }
+        let mut polled = self.control.poll(cx, waits)?;
+        while let Some(request) = self.control.router.as_deref_mut().and_then(webtransport::Router::next_request) {
+            let id = quinn::VarInt::from(request.send.id()).into_inner();
+            if self.going_away && id >= self.next_id {
+                refuse(request.send, request.recv);
+                continue;
+            }
+            self.next_id = self.next_id.max(id + STREAM_ID_STEP);
+            return Ok((Some(Incoming::routed(request, &self.shared)), polled));
+        }
+        if full && self.control.router.as_deref().is_some_and(webtransport::Router::has_room) {
+            polled = Polled::RoomAgain;
+        }
+        Ok((None, polled))
+    }
+
     /// Takes no more requests: the client is told so with GOAWAY (RFC 9114 section 5.2) once [`Connection::accept`] is
     /// called, requests that come later are reset with H3_REQUEST_REJECTED, so that the client can send them elsewhere,
     /// and accepted ones go on.
@@ -110,8 +186,16 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let quic = &shared.quic;
         let mut requests = pin!(quic.accept_bi());
-        let mut waits = Waits { quic, accept: pin!(quic.accept_uni()), open: pin!(quic.open_uni()) };
+        let mut waits = Waits {
+            quic,
+            accept: pin!(quic.accept_uni()),
+            open: pin!(quic.open_uni()),
+            datagrams: pin!(quic.read_datagram()),
+        };
         poll_fn(|cx| {
+            if self.control.router.is_some() {
+                return self.poll_closed_routed(cx, requests.as_mut(), &mut waits);
+            }
             while let Poll::Ready(streams) = requests.as_mut().poll(cx) {
                 match streams {
                     Ok((send, recv)) => refuse(send, recv),
@@ -122,6 +206,22 @@ impl Connection {
             self.control.poll(cx, &mut waits).err().map_or(Poll::Pending, Poll::Ready)
         })
         .await
+    }
+
+    fn poll_closed_routed<'q>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut requests: Pin<&mut AcceptBi<'q>>,
+        waits: &mut Waits<'_, 'q>,
+    ) -> Poll<Error> {
+        loop {
+            match self.poll_streams(cx, requests.as_mut(), waits) {
+                Err(error) => return Poll::Ready(error),
+                Ok((Some(incoming), _)) => incoming.refuse(),
+                Ok((None, Polled::RoomAgain)) => {}
+                Ok((None, Polled::Waits)) => return Poll::Pending,
+            }
+        }
     }
 
     /// Closes the connection at once: every stream ends, and what is in flight may be lost.
@@ -153,6 +253,13 @@ impl Incoming {
             send: SendStream::new(send, Arc::clone(shared)),
             recv: RecvStream::new(recv, Arc::clone(shared), Asked::Other),
         }
+    }
+
+    /// A request of which some octets were read to tell it from a session's stream.
+    fn routed(request: webtransport::Request, shared: &Arc<Shared>) -> Self {
+        let webtransport::Request { send, recv, begun } = request;
+        let Self { send, recv } = Self::new(send, recv, shared);
+        Self { send, recv: recv.begun(begun.octets()) }
     }
 
     /// The QUIC stream's ID.

@@ -16,6 +16,22 @@ pub mod id {
     pub const ENABLE_CONNECT_PROTOCOL: u64 = 0x08;
     /// RFC 9297 section 5.2.
     pub const H3_DATAGRAM: u64 = 0x33;
+    /// HTTP datagrams as drafts before RFC 9297 had them (draft-ietf-masque-h3-datagram-04).
+    pub const H3_DATAGRAM_DRAFT04: u64 = 0x00ff_d277;
+    /// draft-ietf-webtrans-http3-02 section 8.2.
+    pub const ENABLE_WEBTRANSPORT: u64 = 0x2b60_3742;
+    /// draft-ietf-webtrans-http3-07 section 8.2, until draft 12.
+    pub const WEBTRANSPORT_MAX_SESSIONS: u64 = 0xc671_706a;
+    /// draft-ietf-webtrans-http3-13 section 9.2, and 14.
+    pub const WT_MAX_SESSIONS: u64 = 0x14e9_cd29;
+    /// draft-ietf-webtrans-http3-15 section 9.2, and since.
+    pub const WT_ENABLED: u64 = 0x2c7c_f000;
+    /// draft-ietf-webtrans-http3 section 5.5.3.
+    pub const WT_INITIAL_MAX_DATA: u64 = 0x2b61;
+    /// draft-ietf-webtrans-http3 section 5.5.1.
+    pub const WT_INITIAL_MAX_STREAMS_UNI: u64 = 0x2b64;
+    /// draft-ietf-webtrans-http3 section 5.5.2.
+    pub const WT_INITIAL_MAX_STREAMS_BIDI: u64 = 0x2b65;
 }
 
 /// The longest SETTINGS payload that is read. The longest that is seen in the field has under 100 octets.

@@ -18,6 +18,7 @@ use crate::{
     error::{Error, to_varint},
     qpack::Limits,
     settings::Settings,
+    webtransport::Hub,
 };
 
 /// No GOAWAY has come.
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// Whether this side, a server, announced extended CONNECT.
     pub(crate) extended_connect: bool,
+    /// The sessions of a connection that offers them. Boxed: most have none.
+    pub(crate) webtransport: Option<Box<Hub>>,
     peer_settings: OnceLock<Settings>,
     /// Told when the peer's settings have come, or the connection failed.
     settled: Notify,
@@ -52,6 +55,7 @@ impl Shared {
             role,
             limits: config.limits(),
             extended_connect: config.extended_connect,
+            webtransport: config.webtransport.clone().map(|config| Box::new(Hub::new(config))),
             peer_settings: OnceLock::new(),
             settled: Notify::new(),
             failure: OnceLock::new(),
@@ -125,6 +129,9 @@ impl Shared {
     /// Notes a GOAWAY, whose ID is no larger than the last one's.
     pub(crate) fn set_goaway(&self, id: u64) {
         self.goaway.store(id, Ordering::Release);
+        if let Some(hub) = &self.webtransport {
+            hub.drain();
+        }
     }
 
     /// Notes that a server's stream got its final response's head.

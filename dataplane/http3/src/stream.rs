@@ -13,7 +13,7 @@ pub use send::SendStream;
 
 use crate::{error::StreamError, shared::Shared};
 
-fn read_error(shared: &Shared, error: quinn::ReadError) -> StreamError {
+pub(crate) fn read_error(shared: &Shared, error: quinn::ReadError) -> StreamError {
     match error {
         quinn::ReadError::Reset(code) => StreamError::Reset(crate::error::from_varint(code)),
         quinn::ReadError::ConnectionLost(error) => StreamError::Connection(shared.ended(error)),
@@ -22,7 +22,7 @@ fn read_error(shared: &Shared, error: quinn::ReadError) -> StreamError {
     }
 }
 
-fn write_error(shared: &Shared, error: quinn::WriteError) -> StreamError {
+pub(crate) fn write_error(shared: &Shared, error: quinn::WriteError) -> StreamError {
     match error {
         quinn::WriteError::Stopped(code) => StreamError::Stopped(crate::error::from_varint(code)),
         quinn::WriteError::ConnectionLost(error) => StreamError::Connection(shared.ended(error)),

@@ -11,6 +11,8 @@ pub enum StreamType {
     QpackEncoder,
     /// The peer's QPACK decoder stream.
     QpackDecoder,
+    /// A stream of a WebTransport session (draft-ietf-webtrans-http3 section 4.2).
+    WebTransport,
     /// Any other number, reserved ones included.
     Unknown(u64),
 }
@@ -22,6 +24,7 @@ impl From<u64> for StreamType {
             0x01 => Self::Push,
             0x02 => Self::QpackEncoder,
             0x03 => Self::QpackDecoder,
+            0x54 => Self::WebTransport,
             other => Self::Unknown(other),
         }
     }
@@ -35,6 +38,7 @@ impl StreamType {
             Self::Push => 0x01,
             Self::QpackEncoder => 0x02,
             Self::QpackDecoder => 0x03,
+            Self::WebTransport => 0x54,
             Self::Unknown(other) => other,
         }
     }

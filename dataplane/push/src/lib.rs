@@ -9,7 +9,7 @@
 //!  controller                                                    pod
 //!  wire::Table ─► Sections ─► Publisher                          Subscriber ─► Candidate ─► Sections ─► wire::Table
 //!                                 │                                   │
-//!                                 │ ◄── Hello { held } ────────────── │  what it serves, maybe from its file
+//!                                 │ ◄── Hello { held, member } ────── │  what it serves, maybe from its file
 //!                                 │                                   │
 //!    the same digest              │ ── Adopt ───────────────────────► │  takes the version, serves on as before
 //!                                 │ ◄── Accepted { faults } ───────── │
@@ -20,11 +20,12 @@
 //!                                 │ ── Commit ──────────────────────► │  whole, and of the digest it should have
 //!                                 │ ◄── Accepted { faults } ───────── │  serves it, but for the faults
 //!                                 │     or Rejected { faults }        │  serves what it served before
+//!                                 │ ◄── Report { revision, uses } ─── │  what its QUIC connections use, at any time
 //! ```
 //!
 //! # What a table is here
 //!
-//! A [`Section`] is one listener, route, backend or certificate, as JSON of its wire type, with its SHA-256. [`Sections`]
+//! A [`Section`] is one listener, route, backend, certificate or peer, or the keys, as JSON of its wire type, with its SHA-256. [`Sections`]
 //! are all of a table, with a digest over kinds, ids and digests. Two tables are the same where their digests are,
 //! whichever process made them: that is why a new leader that compiles the same World sends nothing, and why a base is
 //! found by digest and not by version. A [`Version`] adds which of two tables is the later one.
@@ -40,7 +41,7 @@
 //!    when it is done, not a queue of old ones. What is kept for it is the table it acknowledged and the one in flight
 //!    ([`Publisher::retained`]).
 //! 4. **What travels is what changed**, in parts of at most [`limits::MAX_PART_OCTETS`].
-//! 5. **Everything that is sent was asked for.** A message at any other time, or over a bound of [`limits`], is a
+//! 5. **Everything that is sent was asked for**, but for reports. A message at any other time, or over a bound of [`limits`], is a
 //!    [`Violation`], and the caller ends the stream.
 //! 6. **A subscriber says what is so.** While a candidate is undecided, its next Hello waits, since nobody could say what
 //!    it serves.
@@ -51,8 +52,10 @@ mod held;
 pub mod limits;
 pub mod proto;
 mod publisher;
+mod report;
 mod section;
 mod sections;
+mod shared;
 mod subscriber;
 mod version;
 mod violation;
@@ -61,6 +64,7 @@ pub use digest::Digest;
 pub use fault::Fault;
 pub use held::{Held, NotHeld};
 pub use publisher::{Event, Publisher, SubscriberId, SubscriberState};
+pub use report::{Connections, Member, Report};
 pub use section::{DecodeFault, Section, Undecodable};
 pub use sections::Sections;
 pub use subscriber::{Arrival, Candidate, Subscriber};

@@ -6,8 +6,9 @@
 /// message is nothing beside it. Far below the 4 MiB that gRPC implementations take by default.
 pub const MAX_PART_OCTETS: usize = 256 * 1024;
 
-/// Sections of one table: what a table's own bounds allow of listeners, routes, backends and certificates together.
-pub const MAX_SECTIONS: usize = 4_096 + 3 * 131_072;
+/// Sections of one table: what a table's own bounds allow of listeners, routes, backends, certificates, keys and peers
+/// together.
+pub const MAX_SECTIONS: usize = 4_096 + 3 * 131_072 + 1 + 4_096;
 
 /// Octets of one section. An object in a cluster has at most 1.5 MiB, and a route repeats names that its object does not.
 pub const MAX_SECTION_OCTETS: usize = 16 * 1024 * 1024;

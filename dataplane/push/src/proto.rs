@@ -64,6 +64,8 @@ impl TryFrom<SectionId> for table::SectionId {
             Ok(SectionKind::Route) => table::SectionKind::Route,
             Ok(SectionKind::Backend) => table::SectionKind::Backend,
             Ok(SectionKind::Certificate) => table::SectionKind::Certificate,
+            Ok(SectionKind::Keys) => table::SectionKind::Keys,
+            Ok(SectionKind::Peer) => table::SectionKind::Peer,
             Ok(SectionKind::Unspecified) | Err(_) => return Err(Violation::UnknownKind { kind: section.kind }),
         };
         Ok(table::SectionId { kind, id: section.id })
@@ -117,5 +119,7 @@ fn kind_of(kind: table::SectionKind) -> SectionKind {
         table::SectionKind::Route => SectionKind::Route,
         table::SectionKind::Backend => SectionKind::Backend,
         table::SectionKind::Certificate => SectionKind::Certificate,
+        table::SectionKind::Keys => SectionKind::Keys,
+        table::SectionKind::Peer => SectionKind::Peer,
     }
 }

@@ -18,6 +18,7 @@ use crate::digest::Digest;
 use crate::fault::Fault;
 use crate::limits::{MAX_ID_OCTETS, MAX_SECTION_OCTETS, MAX_SECTIONS, MAX_TABLE_OCTETS};
 use crate::proto::{self, FromSubscriber, ToSubscriber};
+use crate::report::{Member, Report};
 use crate::sections::Sections;
 use crate::version::Version;
 use crate::violation::{Unpublishable, Violation};
@@ -56,6 +57,8 @@ pub enum Event {
         /// The epoch of what it holds. Equal to the publisher's own if two had the same.
         epoch: u64,
     },
+    /// What its QUIC connections use, from now on.
+    Reported(Report),
 }
 
 /// Where a subscriber stands.
@@ -141,7 +144,8 @@ impl Publisher {
         match message.message.ok_or(Violation::UnknownMessage)? {
             From::Hello(hello) => {
                 let held = hello.held.map(Version::try_from).transpose()?;
-                subscription.greet(held)?;
+                let member = hello.member.map(Member::try_from).transpose()?;
+                subscription.greet(held, member)?;
                 Ok(held.filter(|held| self.is_ahead(held)).map(|held| Event::NewerEpoch { epoch: held.epoch }))
             }
             From::Inventory(inventory) => subscription.list(inventory).map(|()| None),
@@ -156,6 +160,10 @@ impl Publisher {
                 let faults = proto::faults_of(rejected.faults)?;
                 subscription.rejected(version)?;
                 Ok(Some(Event::Rejected { version, faults }))
+            }
+            From::Report(report) => {
+                subscription.reported()?;
+                Ok(Some(Event::Reported(report.into())))
             }
         }
     }
@@ -175,6 +183,11 @@ impl Publisher {
     /// Where a subscriber stands; `None` if it is not open.
     pub fn subscriber(&self, id: SubscriberId) -> Option<SubscriberState> {
         self.subscribers.get(&id).map(|subscription| subscription.state(self.current()))
+    }
+
+    /// What packets find a subscriber by, if it has said so.
+    pub fn member(&self, id: SubscriberId) -> Option<&Member> {
+        self.subscribers.get(&id)?.member.as_ref()
     }
 
     /// Every open subscriber.

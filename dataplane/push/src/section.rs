@@ -95,6 +95,22 @@ impl Entry for wire::Certificate {
     }
 }
 
+impl Entry for wire::Keys {
+    const KIND: SectionKind = SectionKind::Keys;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Entry for wire::Peer {
+    const KIND: SectionKind = SectionKind::Peer;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 /// A section that is not what its name says.
 #[derive(Debug, thiserror::Error)]
 #[error("{section}: {fault}")]

@@ -25,8 +25,14 @@ impl Sections {
     /// `previous` is a table with its sections, from which entries that did not change are taken over, so that a change
     /// of one route costs the encoding of one route. Ids are unique in a table; of equal ones the last is taken.
     pub fn of(table: &wire::Table, previous: Option<(&wire::Table, &Sections)>) -> Self {
+        let keys = table.keys.as_slice();
         let mut list = Vec::with_capacity(
-            table.listeners.len() + table.routes.len() + table.backends.len() + table.certificates.len(),
+            table.listeners.len()
+                + table.routes.len()
+                + table.backends.len()
+                + table.certificates.len()
+                + keys.len()
+                + table.peers.len(),
         );
         append(&mut list, &table.listeners, previous.map(|(table, sections)| (table.listeners.as_slice(), sections)));
         append(&mut list, &table.routes, previous.map(|(table, sections)| (table.routes.as_slice(), sections)));
@@ -36,6 +42,8 @@ impl Sections {
             &table.certificates,
             previous.map(|(table, sections)| (table.certificates.as_slice(), sections)),
         );
+        append(&mut list, keys, previous.map(|(table, sections)| (table.keys.as_slice(), sections)));
+        append(&mut list, &table.peers, previous.map(|(table, sections)| (table.peers.as_slice(), sections)));
         // Stable, so that of equal ids the later one stays the later one, which is kept.
         list.sort_by(|a, b| a.id().cmp(b.id()));
         list.dedup_by(|later, earlier| {
@@ -65,6 +73,8 @@ impl Sections {
                 SectionKind::Route => table.routes.push(decode(section)?),
                 SectionKind::Backend => table.backends.push(decode(section)?),
                 SectionKind::Certificate => table.certificates.push(decode(section)?),
+                SectionKind::Keys => table.keys = Some(decode(section)?),
+                SectionKind::Peer => table.peers.push(decode(section)?),
             }
         }
         Ok(table)
@@ -128,6 +138,8 @@ pub(crate) const fn kind_octet(kind: SectionKind) -> u8 {
         SectionKind::Route => 2,
         SectionKind::Backend => 3,
         SectionKind::Certificate => 4,
+        SectionKind::Keys => 5,
+        SectionKind::Peer => 6,
     }
 }
 

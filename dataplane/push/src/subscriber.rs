@@ -12,6 +12,7 @@ use crate::fault::{Fault, bounded};
 use crate::held::Held;
 use crate::proto::from_subscriber::Message;
 use crate::proto::{self, Accepted, Begin, FromSubscriber, Hello, Rejected, ToSubscriber};
+use crate::report::{Member, Report};
 use crate::sections::Sections;
 use crate::version::Version;
 use crate::violation::Violation;
@@ -44,6 +45,9 @@ pub struct Subscriber {
     /// What of the held table cannot be served.
     faults: Vec<Fault>,
     undecided: Option<Candidate>,
+    member: Option<Member>,
+    /// What is so, whether or not it was told.
+    report: Option<Report>,
     stream: Stream,
 }
 
@@ -57,6 +61,8 @@ struct Stream {
     answer: Option<Answer>,
     /// Whether the faults of what is held changed since they were told.
     faults_changed: bool,
+    /// What the publisher was told last.
+    reported: Option<Report>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +91,16 @@ impl Subscriber {
     /// nothing.
     pub fn new(held: Option<Held>) -> Self {
         Subscriber { held, ..Subscriber::default() }
+    }
+
+    /// What packets find the pod by. Told with every Hello from now on.
+    pub fn introduce(&mut self, member: Member) {
+        self.member = Some(member);
+    }
+
+    /// What the pod's QUIC connections use. Told where it is news, and on every new stream.
+    pub fn report(&mut self, report: Report) {
+        self.report = Some(report);
     }
 
     /// A stream is there. What was half arrived on the one before it is forgotten.
@@ -169,7 +185,10 @@ impl Subscriber {
 
     fn greet(&mut self) -> Message {
         self.stream.phase = Phase::Open;
-        Message::Hello(Hello { held: self.held.as_ref().map(|held| held.version.into()) })
+        Message::Hello(Hello {
+            held: self.held.as_ref().map(|held| held.version.into()),
+            member: self.member.as_ref().map(proto::Member::from),
+        })
     }
 
     fn next(&mut self) -> Option<Message> {
@@ -183,13 +202,21 @@ impl Subscriber {
             self.stream.listing.take_if(|_| !part.continues);
             return Some(Message::Inventory(part));
         }
-        match self.stream.answer.take()? {
-            Answer::Accepted => self.accepted(),
-            Answer::Rejected { version, faults } => {
+        match self.stream.answer.take() {
+            Some(Answer::Accepted) => self.accepted(),
+            Some(Answer::Rejected { version, faults }) => {
                 let faults = faults.into_iter().map(proto::Fault::from).collect();
                 Some(Message::Rejected(Rejected { version: Some(version.into()), faults }))
             }
+            None => self.news(),
         }
+    }
+
+    /// The report, if it is another than was told.
+    fn news(&mut self) -> Option<Message> {
+        let report = self.report.filter(|report| self.stream.reported != Some(*report))?;
+        self.stream.reported = Some(report);
+        Some(Message::Report(report.into()))
     }
 
     fn accepted(&self) -> Option<Message> {

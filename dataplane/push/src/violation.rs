@@ -28,6 +28,14 @@ pub enum Violation {
         /// Its name.
         message: &'static str,
     },
+    /// A number that the field cannot have.
+    #[error("{field} cannot be {value}")]
+    OutOfRange {
+        /// The field's name.
+        field: &'static str,
+        /// The number, or a length.
+        value: u64,
+    },
     /// A field that must be there.
     #[error("a message without its {field}")]
     Missing {

@@ -46,9 +46,18 @@ impl RequestBody {
     /// HTTP/3 does not say in the head whether content follows: the end of the stream does, and mostly comes along with
     /// it. To be looked at here, because an HTTP/1.1 backend has to be told before.
     pub(crate) fn http3(mut body: headrace_http3::RecvStream) -> Self {
-        let source = match body.poll_data(&mut Context::from_waker(Waker::noop())) {
+        let first = body.poll_data(&mut Context::from_waker(Waker::noop()));
+        Self::http3_begun(body, first)
+    }
+
+    /// The same, where somebody has looked already.
+    pub(crate) fn http3_begun(
+        body: headrace_http3::RecvStream,
+        first: Poll<Result<Option<Bytes>, headrace_http3::StreamError>>,
+    ) -> Self {
+        let source = match first {
             Poll::Ready(Ok(None)) => Source::Empty,
-            Poll::Ready(Ok(Some(first))) => Source::Http3 { body, first: Some(first) },
+            Poll::Ready(Ok(first)) => Source::Http3 { body, first },
             // A broken stream says so again when the backend's connection asks.
             Poll::Ready(Err(_)) | Poll::Pending => Source::Http3 { body, first: None },
         };

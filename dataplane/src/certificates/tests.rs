@@ -12,7 +12,7 @@ use rustls::{
 };
 
 use super::*;
-use crate::metrics::HandshakeResult;
+use crate::metrics::{HandshakeResult, Metrics};
 
 const PORT: u16 = 8443;
 
@@ -44,7 +44,7 @@ fn listener<'a>(hostname: Option<&'a str>, keys: &[&Arc<CertifiedKey>]) -> Liste
 }
 
 fn server_tls<'a>(listeners: impl IntoIterator<Item = ListenerCertificates<'a>>) -> ServerTls {
-    let tls = ServerTls::new().unwrap();
+    let tls = ServerTls::new(&Metrics::new().worker()).unwrap();
     tls.swap(CertificateIndex::new(listeners));
     tls
 }
@@ -374,7 +374,7 @@ fn a_certificate_that_has_not_changed_is_not_loaded_again() {
 
 /// A server that handshakes with whoever comes, and what each handshake came to.
 fn quic_server(tls: &ServerTls) -> (SocketAddr, tokio::sync::mpsc::Receiver<HandshakeResult>) {
-    let config = tls.quic_config(tls.port(PORT));
+    let config = tls.quic_config(tls.port(PORT), EarlyData::Refused);
     let config: quinn::crypto::rustls::QuicServerConfig = config.try_into().unwrap();
     let config = quinn::ServerConfig::with_crypto(Arc::new(config));
     let endpoint = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use headrace_http3::server::{Connection, Incoming};
@@ -10,11 +11,12 @@ use http::{Method, Request, Response};
 use http_body::Body as _;
 use tokio::sync::oneshot;
 
+use super::early_data::{Handshake, NeverComplete};
 use super::streams::{OpenStreams, StreamGuard};
 use super::{Downstream, HEADER_TIMEOUT, MAX_STREAMS};
 use crate::body::{RequestBody, ResponseBody};
 use crate::failure::Failure;
-use crate::metrics::{Refusal, ResetCause};
+use crate::metrics::{EarlyOutcome, Refusal, ResetCause};
 use crate::proxy::{self, Continue};
 use crate::tunnel::{self, Client, ClientHandshake, Stopped};
 use crate::worker::Worker;
@@ -26,8 +28,14 @@ pub(crate) const INITIAL_STREAMS: u32 = 16;
 /// How long a connection that is done with waits for its client to close it, before it does so itself.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Serves one connection until it ends, is idle for too long, or a drain lets its last stream finish.
-pub(crate) async fn serve(worker: Arc<Worker>, downstream: Arc<Downstream>, mut connection: Connection) {
+/// Serves one connection until it ends, is idle for too long, or a drain lets its last stream finish. It may begin before the
+/// handshake is complete; then only what may be a replay without harm is served.
+pub(crate) async fn serve(
+    worker: Arc<Worker>,
+    downstream: Arc<Downstream>,
+    mut connection: Connection,
+    handshake: Handshake,
+) {
     let streams = OpenStreams::default();
     let idle = streams.idle();
     let drain = worker.drain.started();
@@ -42,6 +50,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, downstream: Arc<Downstream>, mut 
                         worker: Arc::clone(&worker),
                         downstream: Arc::clone(&downstream),
                         open: streams.enter(),
+                        handshake: if incoming.is_0rtt() { handshake.clone() } else { Handshake::complete() },
                     };
                     super::spawn(stream.serve(incoming));
                     if streams.count() as u32 * 2 > allowed && allowed < MAX_STREAMS {
@@ -75,6 +84,8 @@ struct Stream {
     worker: Arc<Worker>,
     downstream: Arc<Downstream>,
     open: StreamGuard,
+    /// That of the connection, for a request in early data.
+    handshake: Handshake,
 }
 
 impl Stream {
@@ -94,6 +105,10 @@ impl Stream {
         if request.method() != Method::CONNECT {
             return self.answer(request, send, recv).await;
         }
+        // A tunnel is never opened by what may be a replay (RFC 8470 section 4).
+        if self.waits().await.is_err() {
+            return;
+        }
         match request.extensions().get::<Protocol>().map(Protocol::as_str) {
             Some("websocket") => self.tunnel(request, send, recv).await,
             Some(_) => self.refuse(&request, send, Failure::UnknownProtocol).await,
@@ -106,13 +121,54 @@ impl Stream {
         respond(&mut send, response).await;
     }
 
+    /// Waits for the handshake.
+    ///
+    /// # Errors
+    /// There is none: the connection has ended, and the stream with it.
+    async fn waits(&self) -> Result<(), NeverComplete> {
+        if self.handshake.is_complete() {
+            return Ok(());
+        }
+        self.worker.metrics.early_data_requests_total(EarlyOutcome::Waited).inc();
+        self.handshake.completed().await
+    }
+
+    /// The content of a request, as soon as it may be served: at once if the method is safe and there is none, else when the
+    /// handshake is complete (RFC 8470 section 4).
+    async fn content(&self, request: &mut Request<()>, mut recv: RecvStream) -> Result<RequestBody, NeverComplete> {
+        if !request.method().is_safe() {
+            self.waits().await?;
+        }
+        if self.handshake.is_complete() {
+            return Ok(RequestBody::http3(recv));
+        }
+        // The end of the stream may be a packet behind the head.
+        let first = tokio::select! {
+            biased;
+            first = recv.data() => first,
+            complete = self.handshake.completed() => {
+                complete?;
+                return Ok(RequestBody::http3(recv));
+            }
+        };
+        let body = RequestBody::http3_begun(recv, Poll::Ready(first));
+        if body.is_empty() {
+            self.worker.metrics.early_data_requests_total(EarlyOutcome::Served).inc();
+            request.extensions_mut().insert(self.handshake.clone());
+        } else {
+            self.waits().await?;
+        }
+        Ok(body)
+    }
+
     async fn answer(self, mut request: Request<()>, mut send: SendStream, recv: RecvStream) {
+        let Ok(body) = self.content(&mut request, recv).await else { return };
         let (wanted, body_wanted) = oneshot::channel();
         let mut expects = request.headers().get(http::header::EXPECT).is_some_and(|value| value == "100-continue");
         if expects {
             request.extensions_mut().insert(Continue::new(wanted));
         }
-        let request = request.map(|()| RequestBody::http3(recv));
+        let request = request.map(|()| body);
         let answer = proxy::answer(&self.worker, &self.downstream, request);
         let stopped = send.stopped();
         tokio::pin!(answer, body_wanted, stopped);

@@ -1,22 +1,20 @@
 //! QUIC listeners: one endpoint for each worker and address, and what a connection may use.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headrace_http3::server::Connection;
-use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
-use quinn::{Connecting, Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig, VarInt};
+use headrace_table::{QuicOptions, Retry};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, Incoming, MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 
-use super::tcp::HANDSHAKE_TIMEOUT;
+use super::handshake;
 use super::udp::Socket;
-use crate::Retry;
-use crate::certificates::quic_handshake_result;
+use crate::certificates::EarlyData;
+use crate::downstream;
 use crate::downstream::http3::INITIAL_STREAMS;
-use crate::downstream::{self, Arrival, Version, http3};
-use crate::metrics::{HandshakeResult, Transport};
-use crate::socket;
+use crate::metrics::{HandshakeResult, RetryReason, Transport};
+use crate::quic::Group;
 use crate::worker::Worker;
 
 /// Connections of one worker on one address, those in their handshake included. TCP has the limit on open files; here
@@ -58,41 +56,67 @@ fn transport() -> TransportConfig {
     transport
 }
 
-/// Makes the endpoint of one address. It drives itself on the current runtime.
+/// What an endpoint of that port takes connections with.
+fn config(worker: &Worker, port: u16, early_data: EarlyData) -> io::Result<ServerConfig> {
+    let tls = &worker.shared.tls;
+    let tls = QuicServerConfig::try_from(tls.quic_config(tls.port(port), early_data)).map_err(io::Error::other)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(tls));
+    worker.shared.tokens.configure(&mut config);
+    let mut transport = transport();
+    if let Some(longest) = worker.quic.longest_datagram() {
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(longest);
+        transport.mtu_discovery_config(Some(discovery));
+    }
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}
+
+/// Makes a worker's endpoint on an address. It drives itself on the current runtime.
 ///
 /// # Errors
 /// The socket's.
-pub(crate) fn bind(address: SocketAddr, tls: Arc<rustls::ServerConfig>) -> io::Result<Endpoint> {
-    let socket = socket::udp_socket(address)?;
-    let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
-    let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
-    config.transport_config(Arc::new(transport()));
-    let (socket, runtime) = (Socket::new(socket)?, Arc::new(TokioRuntime));
-    Endpoint::new_with_abstract_socket(EndpointConfig::default(), Some(config), socket, runtime)
+pub(crate) fn bind(group: Arc<Group>, worker: &Worker, port: u16) -> io::Result<Endpoint> {
+    let config = config(worker, port, EarlyData::Refused)?;
+    let endpoint_config = worker.quic.endpoint_config(group.address());
+    let (socket, runtime) = (Socket::new(group, Arc::clone(&worker.quic))?, Arc::new(TokioRuntime));
+    Endpoint::new_with_abstract_socket(endpoint_config, Some(config), socket, runtime)
 }
 
 /// Accepts until the endpoint is closed or this is dropped.
 pub(crate) async fn accept(worker: Arc<Worker>, endpoint: Endpoint, port: u16) {
+    let early = match config(&worker, port, EarlyData::Taken) {
+        Ok(config) => Arc::new(config),
+        Err(error) => return tracing::error!(%error, port, "QUIC cannot be served"),
+    };
     while let Some(incoming) = endpoint.accept().await {
-        admit(&worker, &endpoint, incoming, port);
+        admit(&worker, &endpoint, incoming, port, &early);
     }
 }
 
-fn admit(worker: &Arc<Worker>, endpoint: &Endpoint, incoming: Incoming, port: u16) {
-    if !is_served(worker, port) || endpoint.open_connections() >= MAX_CONNECTIONS {
+fn admit(worker: &Arc<Worker>, endpoint: &Endpoint, incoming: Incoming, port: u16, early: &Arc<ServerConfig>) {
+    let Some(options) = served(worker, port).filter(|_| endpoint.open_connections() < MAX_CONNECTIONS) else {
         // CONNECTION_REFUSED (RFC 9000 section 20.1) sends the client to TCP at once; silence would only later.
         worker.metrics.handshakes_total(Transport::Quic, HandshakeResult::Refused).inc();
         return incoming.refuse();
-    }
-    if worker.shared.retry == Retry::Always && !incoming.remote_address_validated() {
-        if let Err(error) = incoming.retry() {
-            tracing::debug!(%error, "a Retry could not be sent");
+    };
+    if !incoming.remote_address_validated()
+        && let Some(reason) = retry_reason(worker, options.retry)
+    {
+        match incoming.retry() {
+            Ok(()) => worker.metrics.retry_sent_total(reason).inc(),
+            Err(error) => tracing::debug!(%error, "a Retry could not be sent"),
         }
         return;
     }
-    match incoming.accept() {
+    let (early_data, accepted) = match options.zero_rtt {
+        true => (EarlyData::Taken, incoming.accept_with(Arc::clone(early))),
+        false => (EarlyData::Refused, incoming.accept()),
+    };
+    match accepted {
         Ok(connecting) => {
-            downstream::spawn(serve(Arc::clone(worker), connecting, port));
+            let under_way = worker.half_open.enter();
+            downstream::spawn(handshake::serve(Arc::clone(worker), connecting, port, early_data, under_way));
         }
         Err(error) => {
             tracing::debug!(%error, "a QUIC connection was refused");
@@ -101,35 +125,19 @@ fn admit(worker: &Arc<Worker>, endpoint: &Endpoint, incoming: Incoming, port: u1
     }
 }
 
-/// An endpoint outlives its listener for as long as it has connections.
-fn is_served(worker: &Worker, port: u16) -> bool {
-    !worker.drain.has_started() && worker.view().snapshot.table.port(port).is_some_and(|port| port.http3)
+/// Why a client is to show that its address is its own: what the port asks for, and the process at least.
+fn retry_reason(worker: &Worker, port: Retry) -> Option<RetryReason> {
+    match worker.shared.retry.max(port) {
+        Retry::Always => Some(RetryReason::Always),
+        Retry::UnderLoad if worker.half_open.are_many() => Some(RetryReason::UnderLoad),
+        Retry::UnderLoad | Retry::Never => None,
+    }
 }
 
-async fn serve(worker: Arc<Worker>, connecting: Connecting, port: u16) {
-    let Some(quic) = establish(&worker, connecting).await else { return };
-    let server_name = quic
-        .handshake_data()
-        .and_then(|data| data.downcast::<HandshakeData>().ok())
-        .and_then(|data| data.server_name.map(String::into_boxed_str));
-    let peer = quic.remote_address();
-    let (transport, version) = (Transport::Quic, Version::Http3);
-    let downstream = worker.admit(Arrival { transport, peer, port, tls: true, server_name, version });
-    let connection = Connection::new(quic, &worker.shared.http3);
-    // On a task of its own: what the handshake needed is let go of.
-    downstream::spawn(http3::serve(worker, downstream, connection));
-}
-
-async fn establish(worker: &Worker, connecting: Connecting) -> Option<quinn::Connection> {
-    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await;
-    let result = match &handshake {
-        Ok(Ok(_)) => HandshakeResult::Ok,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "a QUIC handshake failed");
-            quic_handshake_result(error)
-        }
-        Err(_) => HandshakeResult::Timeout,
-    };
-    worker.metrics.handshakes_total(Transport::Quic, result).inc();
-    handshake.ok()?.ok()
+/// What holds for new connections now. An endpoint outlives its listener for as long as it has connections.
+fn served(worker: &Worker, port: u16) -> Option<QuicOptions> {
+    if worker.drain.has_started() {
+        return None;
+    }
+    worker.view().snapshot.table.port(port).filter(|port| port.http3).map(|port| port.quic)
 }

@@ -64,6 +64,11 @@ impl Gauge {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// This block's share of the sum, which wraps where another block counted down.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// This block's share of the sum.
     pub(crate) fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);

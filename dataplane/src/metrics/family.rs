@@ -172,6 +172,12 @@ impl<B: Block> Blocks<B> {
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&block));
         block
     }
+
+    /// The sum of one cell over all blocks.
+    pub(super) fn total(&self, cell: impl Fn(&B) -> u64) -> u64 {
+        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.iter().fold(0, |sum, block| sum.wrapping_add(cell(block)))
+    }
 }
 
 impl<B: Block> Collector for Blocks<B> {

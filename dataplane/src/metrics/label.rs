@@ -28,6 +28,34 @@ macro_rules! labels {
 }
 
 labels! {
+    /// Whether a TLS session is known here that a client came back with.
+    pub(crate) enum Resumption {
+        /// It is.
+        Known = "known",
+        /// It is not: of another process, too old, used before, or nobody's.
+        Unknown = "unknown",
+    }
+
+    /// Why a client has to show that its address is its own.
+    pub(crate) enum RetryReason {
+        /// Every client has to.
+        Always = "always",
+        /// Many handshakes are half open.
+        UnderLoad = "under_load",
+    }
+
+    /// What became of a request in early data (RFC 8470).
+    pub(crate) enum EarlyOutcome {
+        /// It was served before the handshake was complete.
+        Served = "served",
+        /// It waited for the handshake, since it is not safe, has a body, or opens a tunnel.
+        Waited = "waited",
+        /// It was sent to its backend once more after the handshake, as the backend asked for by 425.
+        Repeated = "repeated",
+        /// It was refused by 425: it is not safe, and came in early data on an earlier hop.
+        TooEarly = "too_early",
+    }
+
     /// The HTTP version that the client speaks.
     pub(crate) enum Version {
         /// HTTP/1.0 and HTTP/1.1.
@@ -80,6 +108,8 @@ labels! {
         BadHandshake = "bad_handshake",
         /// The `:protocol` of an extended CONNECT is not one of ours (RFC 9220 section 3).
         UnknownProtocol = "unknown_protocol",
+        /// It came in early data on an earlier hop, so that it may be a replay (RFC 8470).
+        TooEarly = "too_early",
         /// The rule has no backend, or its backend no endpoint.
         NoBackend = "no_backend",
         /// No endpoint could be connected to.
@@ -114,6 +144,102 @@ labels! {
         Refused = "refused",
         /// Anything else: no common version or cipher suite, garbage, or a lost connection.
         Failed = "failed",
+    }
+
+    /// What became of a datagram that arrived at the wrong worker.
+    pub(crate) enum Handover {
+        /// The right worker has it.
+        Taken = "taken",
+        /// The right worker had too many waiting.
+        Dropped = "dropped",
+    }
+
+    /// What a client's new address has of its last one.
+    pub(crate) enum Change {
+        /// All but the port, as behind a NAT that has forgotten the client (a rebinding).
+        Port = "port",
+        /// Nothing: the client is on another network (a migration), or its NAT has several addresses.
+        Address = "address",
+    }
+
+    /// Whose connection a client is told to be over.
+    pub(crate) enum Owner {
+        /// This pod's, before it was started again or since the connection was closed.
+        Own = "own",
+        /// That of a pod that is gone.
+        Gone = "gone",
+    }
+
+    /// Which way a packet between pods goes.
+    pub(crate) enum HopKind {
+        /// From the pod where a client's datagram arrived to the one that has its connection.
+        Forward = "forward",
+        /// From that one to the pod where the client's datagrams arrive.
+        Return = "return",
+    }
+
+    /// What became of a datagram for a peer.
+    pub(crate) enum HopSent {
+        /// It is on its way.
+        Sent = "sent",
+        /// As many as may be had been forwarded to that peer.
+        Limited = "limited",
+        /// The socket took no more.
+        Blocked = "blocked",
+        /// The peer has no address for the hop that this pod reaches.
+        NoWay = "no_way",
+        /// It could not be made into a packet.
+        Unsealed = "unsealed",
+    }
+
+    /// Why a packet of a peer, or one that says so, was dropped.
+    pub(crate) enum HopDrop {
+        /// It is no packet of this version.
+        Malformed = "malformed",
+        /// Nobody of that server ID is a peer.
+        UnknownSender = "unknown_sender",
+        /// There is no such secret.
+        UnknownSecret = "unknown_secret",
+        /// A later process of its sender has been heard.
+        EarlierBoot = "earlier_boot",
+        /// It is not from its sender, or not for us, or was changed.
+        WrongTag = "wrong_tag",
+        /// It was there before, or is too old to tell.
+        Replayed = "replayed",
+        /// It is for yet another pod, as this one sees it.
+        Looped = "looped",
+        /// No endpoint or socket of this pod takes it now.
+        Undelivered = "undelivered",
+        /// It met congestion that its endpoints could not be told of (RFC 6040 section 4.2).
+        Congested = "congested",
+    }
+
+    /// Why a connection ID names nobody (draft-ietf-quic-load-balancers, "Unroutable Connection IDs").
+    pub(crate) enum UndecodableReason {
+        /// There is none, or none that is whole.
+        Missing = "missing",
+        /// It says so itself.
+        Reserved = "reserved",
+        /// No configuration has its number.
+        UnknownConfig = "unknown_config",
+        /// It is not as long as its configuration's are.
+        Length = "length",
+        /// Nobody answers to its server ID.
+        InactiveServer = "inactive_server",
+    }
+
+    /// Why a connection ID that was issued does not say which pod it is of.
+    pub(crate) enum UnroutableReason {
+        /// No configuration encodes, or this pod has no server ID.
+        NoConfig = "no_config",
+        /// Its configuration's IDs cannot be steered between workers.
+        Unsteerable = "unsteerable",
+        /// The process was started too often.
+        OutOfIncarnations = "out_of_incarnations",
+        /// All nonces of the configuration are used up.
+        Exhausted = "exhausted",
+        /// None that was drawn fitted the worker.
+        NoFit = "no_fit",
     }
 
     /// Why a request or a tunnel ended otherwise than by both sides' wish.
@@ -202,6 +328,52 @@ labels! {
         Restored = "restored",
         /// Found at the start and not usable.
         Unusable = "unusable",
+    }
+}
+
+impl From<headrace_cid::Unroutable> for UndecodableReason {
+    fn from(why: headrace_cid::Unroutable) -> Self {
+        match why {
+            headrace_cid::Unroutable::Missing => Self::Missing,
+            headrace_cid::Unroutable::Reserved => Self::Reserved,
+            headrace_cid::Unroutable::Config(_) => Self::UnknownConfig,
+            headrace_cid::Unroutable::Length => Self::Length,
+            headrace_cid::Unroutable::Server(_) => Self::InactiveServer,
+        }
+    }
+}
+
+impl From<headrace_hop::Kind> for HopKind {
+    fn from(kind: headrace_hop::Kind) -> Self {
+        match kind {
+            headrace_hop::Kind::Forward => Self::Forward,
+            headrace_hop::Kind::Return => Self::Return,
+        }
+    }
+}
+
+impl From<headrace_hop::Refused> for HopDrop {
+    fn from(why: headrace_hop::Refused) -> Self {
+        match why {
+            headrace_hop::Refused::Malformed(_) => Self::Malformed,
+            headrace_hop::Refused::Sender => Self::UnknownSender,
+            headrace_hop::Refused::Secret => Self::UnknownSecret,
+            headrace_hop::Refused::Boot => Self::EarlierBoot,
+            headrace_hop::Refused::Tag => Self::WrongTag,
+            headrace_hop::Refused::Replayed => Self::Replayed,
+        }
+    }
+}
+
+impl From<headrace_cid::Unissued> for UnroutableReason {
+    fn from(why: headrace_cid::Unissued) -> Self {
+        match why {
+            headrace_cid::Unissued::NoConfig => Self::NoConfig,
+            headrace_cid::Unissued::Unsteerable => Self::Unsteerable,
+            headrace_cid::Unissued::OutOfIncarnations => Self::OutOfIncarnations,
+            headrace_cid::Unissued::Exhausted => Self::Exhausted,
+            headrace_cid::Unissued::NoFit => Self::NoFit,
+        }
     }
 }
 

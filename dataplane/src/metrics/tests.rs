@@ -148,6 +148,7 @@ fn names_and_help_follow_the_rules() {
 fn the_description_is_what_is_scraped() {
     let metrics = Metrics::new();
     let _worker = metrics.worker();
+    metrics.datagrams(0).inc();
     let text = metrics.encode();
     let scraped: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let described: Vec<_> = describe().iter().map(|metric| format!("{} {}", metric.name, metric.kind)).collect();

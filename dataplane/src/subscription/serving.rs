@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headrace_push::{DecodeFault, Fault, Sections, Undecodable};
+use headrace_table::wire::KEYS_ID;
 use headrace_table::{Place, Refused, SectionId, SectionKind, Table};
 use tokio::time::{Instant, sleep_until};
 
@@ -99,11 +100,11 @@ impl Serving {
     }
 }
 
-/// The entry that keeps a table from being decoded. What the JSON said is not repeated for a certificate: it may be the
-/// key.
+/// The entry that keeps a table from being decoded. What the JSON said is not repeated for a certificate or keys: it may
+/// be the key.
 fn fault_of_undecodable(Undecodable { section, fault }: Undecodable) -> Fault {
     let reason = match (section.kind, fault) {
-        (SectionKind::Certificate, DecodeFault::Json(_)) => {
+        (SectionKind::Certificate | SectionKind::Keys, DecodeFault::Json(_)) => {
             "not understood by this version of the data plane".to_owned()
         }
         (_, fault) => fault.to_string(),
@@ -123,6 +124,8 @@ fn fault_of_refused(refused: Refused) -> Fault {
         }
         Place::Backend(id) => (Some(SectionId::new(SectionKind::Backend, id)), None),
         Place::Certificate(id) => (Some(SectionId::new(SectionKind::Certificate, id)), None),
+        Place::Keys => (Some(SectionId::new(SectionKind::Keys, KEYS_ID)), None),
+        Place::Peer(id) => (Some(SectionId::new(SectionKind::Peer, id)), None),
     };
     let reason = match within {
         Some(within) => format!("{within}: {}", refused.reason),

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use headrace_push::proto::ToSubscriber;
 use headrace_push::{Arrival, Candidate, Fault, Subscriber, Version, Violation};
 use prost::Message as _;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::{Status, Streaming};
 
 use super::SubscriptionConfig;
@@ -25,6 +25,9 @@ use crate::start::DataPlane;
 /// For the status of a controller that has stopped listening to us.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Between two looks at what is to be reported. A rotation of keys takes as many of them as it has steps.
+const REPORT_INTERVAL: Duration = Duration::from_secs(2);
+
 /// All that a subscription consists of.
 pub(super) struct Task {
     plane: Arc<DataPlane>,
@@ -38,6 +41,8 @@ pub(super) struct Task {
     complaint: String,
     /// What cannot be served, as it was told last.
     told: BTreeSet<Fault>,
+    /// When it is looked next whether there is anything to report.
+    report_at: Instant,
 }
 
 impl Task {
@@ -52,6 +57,7 @@ impl Task {
             backoff: Backoff::default(),
             complaint: String::new(),
             told: BTreeSet::new(),
+            report_at: Instant::now(),
             plane,
             metrics,
         }
@@ -99,6 +105,7 @@ impl Task {
     }
 
     async fn dial(&mut self) -> Result<Subscribed, String> {
+        self.subscriber.introduce(self.plane.member());
         self.subscriber.connected();
         let hello = self.subscriber.poll().expect("a subscriber that is connected introduces itself");
         let dialer = Arc::clone(&self.dialer);
@@ -153,8 +160,15 @@ impl Task {
                     ended => return told_end(ended.map(drop)),
                 },
                 () = self.serving.bind_due() => self.bind_again().await,
+                () = sleep_until(self.report_at) => self.report(),
             }
         }
+    }
+
+    /// What QUIC connections use, which is sent if it is news.
+    fn report(&mut self) {
+        self.subscriber.report(self.plane.quic_report());
+        self.report_at = Instant::now() + REPORT_INTERVAL;
     }
 
     async fn receive(&mut self, message: ToSubscriber) -> Result<(), Violation> {
@@ -165,6 +179,7 @@ impl Task {
             Some(Arrival::Adopted(version)) => {
                 tracing::info!(%version, "the table that is served has this version now");
                 self.hold(version).await;
+                self.report();
             }
             None => {}
         }
@@ -183,6 +198,7 @@ impl Task {
                 self.subscriber.accept(version, faults);
                 self.metrics.updates_total(UpdateResult::Accepted).inc();
                 self.hold(version).await;
+                self.report();
             }
             Err(fault) => {
                 tracing::warn!(%version, %fault, "the table is refused, and what was served still is");

@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::listener::{quic, tcp};
 use crate::metrics::Transport;
+use crate::quic::Group;
 use crate::socket;
 use crate::worker::Worker;
 
@@ -75,8 +76,7 @@ impl BindFailure {
 pub(crate) struct Sockets {
     tcp: BTreeMap<(u16, IpAddr), Tcp>,
     quic: BTreeMap<(u16, IpAddr), Quic>,
-    /// Refusing new connections while old ones go on. A port that comes back reuses its endpoint: a second socket on the
-    /// same address would take half of the packets.
+    /// Refusing new connections while old ones go on, at whichever worker. A port that comes back reuses its endpoint.
     parked: BTreeMap<(u16, IpAddr), Quic>,
 }
 
@@ -87,6 +87,7 @@ struct Tcp {
 }
 
 struct Quic {
+    group: Arc<Group>,
     endpoint: Endpoint,
     _accepting: AbortOnDropHandle<()>,
 }
@@ -152,12 +153,13 @@ impl Sockets {
         let quic = match self.parked.remove(&key) {
             Some(quic) => quic,
             None => {
-                let tls = &worker.shared.tls;
-                let endpoint = quic::bind(address, tls.quic_config(tls.port(port.number)))?;
+                let group = worker.shared.pod.group(address)?;
+                let endpoint = quic::bind(Arc::clone(&group), worker, port.number)?;
                 let accepting = tokio::spawn(quic::accept(Arc::clone(worker), endpoint.clone(), port.number));
-                Quic { endpoint, _accepting: AbortOnDropHandle::new(accepting) }
+                Quic { group, endpoint, _accepting: AbortOnDropHandle::new(accepting) }
             }
         };
+        quic.group.wanted_by(worker.quic.worker.index());
         self.quic.insert(key, quic);
         Ok(())
     }
@@ -192,9 +194,10 @@ impl Sockets {
         }
     }
 
-    /// Lets go of parked endpoints whose last connection has ended.
-    pub(super) fn sweep(&mut self) {
-        self.parked.retain(|_, quic| quic.endpoint.open_connections() > 0);
+    /// Lets go of parked endpoints when the last connection of any worker there has ended.
+    pub(super) fn sweep(&mut self, worker: &Worker) {
+        let index = worker.quic.worker.index();
+        self.parked.retain(|_, quic| quic.endpoint.open_connections() > 0 || !quic.group.may_be_left(index));
     }
 
     /// Closes every connection and waits a little for the closes to go out.

@@ -50,6 +50,7 @@ fn table(routes: usize) -> Table {
         public_port: 80,
         protocol: Protocol::Http,
         http3: false,
+        quic: QuicOptions::default(),
         hostname: None,
         certificates: Vec::new(),
     };

@@ -1,7 +1,8 @@
 //! The door: from the wire form to a table that can be served, or to the place and the reason of the first fault.
 //!
 //! Owns the table's own rules (ids, references, ports, hosts); `admit::rule` has those of rules and matches,
-//! `admit::action` those of what rules do, and `admit::backend_tls` those of TLS towards backends. Nothing gets through in part: a table is whole or refused.
+//! `admit::action` those of what rules do, `admit::backend_tls` those of TLS towards backends, and `admit::keys` those of
+//! what pods share for QUIC. Nothing gets through in part: a table is whole or refused.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use crate::keyed::Seed;
 use crate::paths::Paths;
 use crate::refused::{List, Place, Reason, Refused};
 use crate::table::{Backend, Certificate, Listener, Port, Table};
-use crate::wire::{self, Protocol};
+use crate::wire::{self, Protocol, QuicOptions};
 
 pub use action::MAX_WEIGHT;
 use attach::Attached;
@@ -24,6 +25,7 @@ pub use backend_tls::MAX_ROOTS;
 mod action;
 mod attach;
 mod backend_tls;
+mod keys;
 mod rule;
 
 /// Octets of a path, a header or query value, or a pattern at most: what fits the request line that RFC 9112 section 3 asks
@@ -49,12 +51,13 @@ impl Table {
     /// each other, draw it at random once for each process: then nobody can choose names that collide and slow down their
     /// neighbours' lookups.
     pub fn with_seed(table: wire::Table, seed: u64) -> Result<Table, Refused> {
-        let wire::Table { listeners, routes, backends, certificates } = table;
+        let wire::Table { listeners, routes, backends, certificates, keys, peers } = table;
         for (list, count) in [
             (List::Listeners, listeners.len()),
             (List::Routes, routes.len()),
             (List::Backends, backends.len()),
             (List::Certificates, certificates.len()),
+            (List::Peers, peers.len()),
         ] {
             list.check(count).map_err(Place::Table.refuses())?;
         }
@@ -67,7 +70,9 @@ impl Table {
         let attached = attach::admit_routes(routes, &listeners, &backend_ids)?;
         fill(&mut listeners, attached, Seed(seed));
         let ports = gather_ports(listeners, Seed(seed))?;
-        Ok(Table { ports, backends, certificates, route_count, rule_count })
+        let keys = keys.map(keys::admit).transpose().map_err(Place::Keys.refuses())?;
+        let peers = keys::admit_peers(peers)?;
+        Ok(Table { ports, backends, certificates, keys, peers, route_count, rule_count })
     }
 }
 
@@ -165,6 +170,7 @@ fn admit_listener(
         public_port: listener.public_port,
         protocol: listener.protocol,
         http3: listener.http3,
+        quic: listener.quic,
         hostname: listener.hostname.as_deref().map_or(Ok(HostPattern::Any), admit_host_pattern)?,
         certificates: certificates.collect::<Result<_, _>>()?,
         routes: Hosts::new(seed),
@@ -208,6 +214,10 @@ fn gather_port(number: u16, listeners: Vec<Listener>, seed: Seed) -> Result<Port
         by_host.entry(&listener.hostname, || at);
     }
     let http3 = listeners.iter().any(|listener| listener.http3);
+    let quic = QuicOptions {
+        zero_rtt: http3 && listeners.iter().all(|listener| listener.quic.zero_rtt),
+        retry: listeners.iter().map(|listener| listener.quic.retry).max().unwrap_or_default(),
+    };
     let protocol = listeners[0].protocol;
-    Ok(Port { number, protocol, http3, listeners, by_host })
+    Ok(Port { number, protocol, http3, quic, listeners, by_host })
 }

@@ -7,6 +7,7 @@
 //! Table ── Port (number, protocol) ── Listener (host pattern, certificates) ── HostTable ── Rule by Precedence
 //!      └─ Backend (protocol, endpoints, TLS)
 //!      └─ Certificate (chain, key)
+//!      └─ Keys (configurations, secrets) and Peer (server ID, address): what pods share for QUIC
 //! ```
 
 mod action;
@@ -16,9 +17,11 @@ mod conditions;
 mod hostname;
 mod hosts;
 mod keyed;
+mod keys;
 mod origin;
 mod paths;
 mod pattern;
+mod peer;
 mod precedence;
 mod query;
 mod refused;
@@ -31,11 +34,13 @@ pub use action::*;
 pub use admit::{MAX_ROOTS, MAX_TEXT, MAX_WEIGHT};
 pub use backend_tls::{BackendTls, SubjectAltName, Trust};
 pub use hostname::{HostPattern, Hostname, MAX_HOSTNAME, NotAHostname};
+pub use keys::{Configuration, KEY_OCTETS, Keys, Octets, SECRET_OCTETS, Secret};
 pub use origin::{NotAnOrigin, OriginPattern};
 pub use pattern::MAX_REGEX_SIZE;
+pub use peer::{Peer, ServerId};
 pub use precedence::{HostRank, PathRank, Precedence, RouteName};
 pub use refused::{List, Place, Reason, Refused};
 pub use request::{Found, Request};
 pub use section::{SectionId, SectionKind};
 pub use table::{Backend, Certificate, Listener, Port, Route, Rule, Table};
-pub use wire::{BackendProtocol, Protocol};
+pub use wire::{BackendProtocol, Form, Phase, Protocol, QuicOptions, Retry, Standing};

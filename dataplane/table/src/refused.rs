@@ -36,6 +36,10 @@ pub enum Place {
     Backend(String),
     /// A certificate, by id.
     Certificate(String),
+    /// What pods share for QUIC.
+    Keys,
+    /// A peer, by id.
+    Peer(String),
 }
 
 impl fmt::Display for Place {
@@ -48,6 +52,8 @@ impl fmt::Display for Place {
             Place::Match(id, rule, place) => write!(f, "route {id}, rules[{rule}].matches[{place}]"),
             Place::Backend(id) => write!(f, "backend {id}"),
             Place::Certificate(id) => write!(f, "certificate {id}"),
+            Place::Keys => f.write_str("keys"),
+            Place::Peer(id) => write!(f, "peer {id}"),
         }
     }
 }
@@ -188,6 +194,52 @@ pub enum Reason {
     /// A weight over [`MAX_WEIGHT`](crate::MAX_WEIGHT).
     #[error("weight {0} is over {max}", max = crate::MAX_WEIGHT)]
     Weight(u32),
+    /// The id of keys is not [`KEYS_ID`](crate::wire::KEYS_ID).
+    #[error("the id of keys is {id:?}, and {0:?} is none", id = crate::wire::KEYS_ID)]
+    KeysId(String),
+    /// Octets that are too few, too many or not in hexadecimal. They may be secret and are not told.
+    #[error("{what} needs {least} to {most} octets in hexadecimal")]
+    Octets {
+        /// Of what.
+        what: &'static str,
+        /// The fewest that would do.
+        least: usize,
+        /// The most that would do.
+        most: usize,
+    },
+    /// Not the number of a configuration (draft-ietf-quic-load-balancers, "Config Rotation").
+    #[error("a configuration's number is 0 to 6, and {0} is not")]
+    ConfigurationNumber(u8),
+    /// Two configurations have one number.
+    #[error("two configurations have the number {0}")]
+    ConfigurationTwice(u8),
+    /// Nobody could tell which to use.
+    #[error("two configurations encode")]
+    TwoEncode,
+    /// Lengths that make no connection ID.
+    #[error("configuration {number}: {server_id} octets of server ID and {nonce} of nonce make no connection ID")]
+    ConfigurationLengths {
+        /// Of which.
+        number: u8,
+        /// Octets of the server ID.
+        server_id: u8,
+        /// Octets of the nonce.
+        nonce: u8,
+    },
+    /// A list of secrets without one.
+    #[error("{list} are missing", list = .0.label())]
+    NoSecret(List),
+    /// Two secrets of a list have one id.
+    #[error("two {list} have the id {id}", list = .list.label())]
+    SecretTwice {
+        /// Of which list.
+        list: List,
+        /// Which id.
+        id: u32,
+    },
+    /// Packets to that server ID would be for two pods.
+    #[error("peer {0} has the same server ID")]
+    SharedServerId(String),
     /// A list over its bound.
     #[error("{count} {list}, of which at most {max} are taken", list = .list.label(), max = .list.max())]
     TooMany {
@@ -212,6 +264,14 @@ pub enum List {
     Backends,
     /// Of a table.
     Certificates,
+    /// Of a table.
+    Peers,
+    /// Of a table's keys.
+    HopSecrets,
+    /// Of a table's keys.
+    TokenSecrets,
+    /// Of a table's keys.
+    TicketSecrets,
     /// Of a listener.
     ListenerCertificates,
     /// Of a route.
@@ -263,6 +323,10 @@ impl List {
             List::Endpoints => 65_536,
             // 24 octets each in the index, and some two hundred while it is built.
             List::Candidates => 1_000_000,
+            // Pods of one pod set, with those that are gone.
+            List::Peers => 4_096,
+            // One is in use, one comes and the others go.
+            List::HopSecrets | List::TokenSecrets | List::TicketSecrets => 8,
         }
     }
 
@@ -287,6 +351,10 @@ impl List {
             List::Endpoints => "endpoints",
             List::SubjectAltNames => "subject alternative names",
             List::Candidates => "matches on all hosts together",
+            List::Peers => "peers",
+            List::HopSecrets => "secrets between pods",
+            List::TokenSecrets => "secrets of tokens",
+            List::TicketSecrets => "secrets of tickets",
         }
     }
 

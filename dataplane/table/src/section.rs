@@ -15,12 +15,22 @@ pub enum SectionKind {
     Backend,
     /// A [`wire::Certificate`](crate::wire::Certificate).
     Certificate,
+    /// The [`wire::Keys`](crate::wire::Keys).
+    Keys,
+    /// A [`wire::Peer`](crate::wire::Peer).
+    Peer,
 }
 
 impl SectionKind {
     /// Every kind.
-    pub const ALL: &'static [SectionKind] =
-        &[SectionKind::Listener, SectionKind::Route, SectionKind::Backend, SectionKind::Certificate];
+    pub const ALL: &'static [SectionKind] = &[
+        SectionKind::Listener,
+        SectionKind::Route,
+        SectionKind::Backend,
+        SectionKind::Certificate,
+        SectionKind::Keys,
+        SectionKind::Peer,
+    ];
 
     /// The kind in a word, as it stands in messages and metric labels.
     pub const fn label(self) -> &'static str {
@@ -29,6 +39,8 @@ impl SectionKind {
             SectionKind::Route => "route",
             SectionKind::Backend => "backend",
             SectionKind::Certificate => "certificate",
+            SectionKind::Keys => "keys",
+            SectionKind::Peer => "peer",
         }
     }
 }

@@ -10,9 +10,11 @@ use crate::action::{Action, BackendId, HeaderChanges};
 use crate::backend_tls::BackendTls;
 use crate::hostname::HostPattern;
 use crate::hosts::Hosts;
+use crate::keys::Keys;
 use crate::paths::Paths;
+use crate::peer::Peer;
 use crate::request::{Found, Request};
-use crate::wire::{BackendProtocol, Protocol};
+use crate::wire::{BackendProtocol, Protocol, QuicOptions};
 
 /// A whole routing table. Immutable; share it behind an `Arc`.
 #[derive(Debug)]
@@ -23,6 +25,9 @@ pub struct Table {
     pub(crate) backends: Vec<Backend>,
     /// Sorted by id.
     pub(crate) certificates: Vec<Certificate>,
+    pub(crate) keys: Option<Keys>,
+    /// Sorted by id.
+    pub(crate) peers: Vec<Peer>,
     pub(crate) route_count: usize,
     pub(crate) rule_count: usize,
 }
@@ -58,6 +63,21 @@ impl Table {
         find(&self.certificates, |certificate| (*certificate.id).cmp(id))
     }
 
+    /// What the pods that serve this table share for QUIC. Absent: each is on its own.
+    pub fn keys(&self) -> Option<&Keys> {
+        self.keys.as_ref()
+    }
+
+    /// The pods that serve this table, and those that did until a moment ago, by id.
+    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter()
+    }
+
+    /// The peer of this id.
+    pub fn peer(&self, id: &str) -> Option<&Peer> {
+        find(&self.peers, |peer| (*peer.id).cmp(id))
+    }
+
     /// How many routes there are, attached or not.
     pub fn route_count(&self) -> usize {
         self.route_count
@@ -82,6 +102,9 @@ pub struct Port {
     pub protocol: Protocol,
     /// Whether QUIC serves the port on UDP: so if any of its listeners asks for it.
     pub http3: bool,
+    /// How QUIC takes connections, of whichever listener they turn out to be: 0-RTT only if every listener asks for it, and
+    /// Retry as the strictest has it.
+    pub quic: QuicOptions,
     /// Sorted by id.
     pub(crate) listeners: Vec<Listener>,
     /// Indices into `listeners`.
@@ -114,6 +137,8 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Whether QUIC serves it too.
     pub http3: bool,
+    /// What it asks of QUIC.
+    pub quic: QuicOptions,
     /// The hosts that it is there for.
     pub hostname: HostPattern,
     /// Ids of certificates, the preferred one first, each of which is in the table. A listener of

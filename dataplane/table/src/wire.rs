@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A whole routing table, in its four sections.
+/// A whole routing table, in its sections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// Where connections arrive, sorted by id.
@@ -21,6 +21,12 @@ pub struct Table {
     /// Certificate chains with their keys, sorted by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<Certificate>,
+    /// What the pods that serve the table share for QUIC. No compiler fills it: whoever publishes to a pod set adds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Keys>,
+    /// Every pod that serves the table, and those that did until a moment ago, sorted by id. Added with the keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Peer>,
 }
 
 /// One Gateway listener (or the listener that an Ingress class implies).
@@ -37,6 +43,10 @@ pub struct Listener {
     /// Whether QUIC serves the same port on UDP. Only on [`Protocol::Https`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub http3: bool,
+    /// What is asked of QUIC. It sees a port before it sees a listener: [`crate::Port`] says what comes of all that its
+    /// listeners ask for.
+    #[serde(default, skip_serializing_if = "QuicOptions::is_default")]
+    pub quic: QuicOptions,
     /// A host name (`a.example.com`), a wildcard (`*.example.com`), or absent for every host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
@@ -52,6 +62,42 @@ pub enum Protocol {
     Http,
     /// TLS with ALPN `h2` and `http/1.1`, and HTTP/3 where the listener says so.
     Https,
+}
+
+/// How QUIC is to take connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuicOptions {
+    /// Whether safe requests are served before the handshake is complete (RFC 8470, RFC 9001 section 4.6).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub zero_rtt: bool,
+    /// When clients have to show that their address is theirs before anything else (RFC 9000 section 8.1.2).
+    #[serde(default, skip_serializing_if = "Retry::is_default")]
+    pub retry: Retry,
+}
+
+impl QuicOptions {
+    /// Whether nothing is asked for.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// When a client's first packet is answered with a Retry packet, from the most lenient to the strictest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Retry {
+    /// Never.
+    #[default]
+    Never,
+    /// While many handshakes are half open.
+    UnderLoad,
+    /// Whenever the client brings no token.
+    Always,
+}
+
+impl Retry {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One route object, attached to one or more listeners.
@@ -353,6 +399,121 @@ impl std::fmt::Debug for Certificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Certificate").field("id", &self.id).finish_non_exhaustive()
     }
+}
+
+/// The id of the one [`Keys`] of a table.
+pub const KEYS_ID: &str = "quic";
+
+/// What the pods of a pod set share for QUIC. Octets are in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    /// [`KEYS_ID`].
+    pub id: String,
+    /// Grows with every change of a configuration's phase.
+    pub revision: u64,
+    /// How connection IDs are made and read, sorted by number. At most one encodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub configurations: Vec<Configuration>,
+    /// Of packets from pod to pod. In this list as in the others the first is for what is made anew, all are accepted,
+    /// and there is at least one.
+    pub hop: Vec<Secret>,
+    /// Of stateless reset tokens (RFC 9000 section 10.3). There is one, since a token says nothing of its key.
+    pub reset: Secret,
+    /// Of Retry and NEW_TOKEN tokens (RFC 9000 section 8.1).
+    pub tokens: Vec<Secret>,
+    /// Of TLS tickets (RFC 8446 section 4.6.1).
+    pub tickets: Vec<Secret>,
+}
+
+/// A configuration of connection IDs (draft-ietf-quic-load-balancers).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// 0 to 6, unique in the table.
+    pub number: u8,
+    /// Who makes IDs with it.
+    pub phase: Phase,
+    /// Whether who watches can read the server ID.
+    pub form: Form,
+    /// Octets of the server ID.
+    pub server_id_octets: u8,
+    /// Octets of the nonce.
+    pub nonce_octets: u8,
+    /// 16 octets.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Configuration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Configuration")
+            .field("number", &self.number)
+            .field("phase", &self.phase)
+            .field("form", &self.form)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a configuration stands in its rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Phase {
+    /// It decodes. Nobody encodes with it, since somebody may not have heard of it yet.
+    Published,
+    /// It decodes, and new IDs are made with it.
+    Encoding,
+    /// It decodes for the sake of IDs that were made with it.
+    Draining,
+}
+
+/// Whether who watches can read the server ID of a connection ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Form {
+    /// Who has the key can.
+    Encrypted,
+    /// Everybody can. The key hides how nonces follow on each other.
+    Clear,
+}
+
+/// A secret that the pods of a pod set share.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// Unique in its list. It may stand in what is made with the secret, and says nothing of it.
+    pub id: u32,
+    /// 32 octets.
+    pub octets: String,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secret").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A pod that serves the table, or did until a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The pod's UID, unique in the table.
+    pub id: String,
+    /// The pod's name.
+    pub pod: String,
+    /// What connection IDs name it by, in hexadecimal: 1 to 15 octets, unique among those that are not gone.
+    pub server_id: String,
+    /// How often the server ID had been allotted before.
+    pub allotment: u32,
+    /// `address:port` where it takes packets of other pods. Absent: nothing can be forwarded to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop: Option<String>,
+    /// Whether it is there.
+    pub standing: Standing,
+}
+
+/// Whether a pod is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Standing {
+    /// It serves.
+    Live,
+    /// It is to go, and serves what it has.
+    Draining,
+    /// It is not: whoever is told so may reset its connections.
+    Gone,
 }
 
 fn is_false(value: &bool) -> bool {

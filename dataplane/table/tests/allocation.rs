@@ -91,6 +91,7 @@ fn table() -> Table {
             public_port: 80,
             protocol: Protocol::Http,
             http3: false,
+            quic: QuicOptions::default(),
             hostname: None,
             certificates: Vec::new(),
         }],

@@ -117,6 +117,11 @@ impl Connection {
         Self { sender: Sender::Http2(sender), driver: AbortOnDropHandle::new(driver) }
     }
 
+    /// On a QUIC connection that is there.
+    pub(crate) async fn on(quic: quic::Client) -> Self {
+        Self::http3(quic).await
+    }
+
     async fn http3(quic: quic::Client) -> Self {
         let (mut connection, sender) =
             h3::client::new(h3_quinn::Connection::new(quic.connection.clone())).await.unwrap();

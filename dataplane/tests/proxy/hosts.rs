@@ -94,6 +94,7 @@ async fn two_hosts(stage: &Stage, one: &Origin, two: &Origin) {
             ],
             backends: vec![backend("one", &[one.address]), backend("two", &[two.address])],
             certificates: vec![first.wire(), second.wire()],
+            ..Table::default()
         })
         .await;
     assert!(published.unbound.is_empty(), "{published:?}");

@@ -6,12 +6,14 @@
 mod backend;
 mod client;
 mod patience;
+mod path;
 mod stage;
 
 mod alt_svc;
 mod backend_tls;
 mod blame;
 mod drain;
+mod early_data;
 mod expect;
 mod floods;
 mod frames;
@@ -20,6 +22,8 @@ mod hosts;
 mod plain;
 mod plain_pressure;
 mod publish;
+mod sessions;
+mod tokens;
 mod tunnel;
 mod tunnel_ends;
 mod tunnel_handshake;

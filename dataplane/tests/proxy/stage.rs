@@ -62,6 +62,7 @@ impl Stage {
             access_log: AccessLog::File(log.path().to_owned()),
             retry: options.retry,
             drain_timeout: options.drain_timeout,
+            ..Config::default()
         });
         Self { plane: plane.unwrap(), https: free_port(), http: free_port(), admin, log }
     }
@@ -88,6 +89,7 @@ impl Stage {
             routes: vec![table::route("HTTPRoute/test/route", &[HTTP, HTTPS], rules)],
             backends,
             certificates: vec![credential.wire()],
+            ..wire::Table::default()
         }
     }
 

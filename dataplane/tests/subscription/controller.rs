@@ -10,7 +10,7 @@ use futures::Stream;
 use headrace_push::proto::from_subscriber::Message as From;
 use headrace_push::proto::to_subscriber::Message as To;
 use headrace_push::proto::{FromSubscriber, ToSubscriber};
-use headrace_push::{Event, Publisher, Sections, SubscriberId, Version};
+use headrace_push::{Event, Member, Publisher, Report, Sections, SubscriberId, Version};
 use headrace_table::wire;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -64,6 +64,10 @@ struct State {
     events: Vec<Event>,
     /// What subscribers said they hold.
     hellos: Vec<Option<Version>>,
+    /// What the last one is found by.
+    member: Option<Member>,
+    /// What they said of their QUIC connections.
+    reports: Vec<Report>,
     /// The messages that were sent, in a word each.
     sent: Vec<&'static str>,
 }
@@ -82,7 +86,8 @@ impl Controller {
 
     pub(crate) async fn start(port: u16, tls: Arc<ServerConfig>, epoch: u64, role: Role) -> Self {
         let publisher = Publisher::new(epoch);
-        let state = State { role, publisher, events: Vec::new(), hellos: Vec::new(), sent: Vec::new() };
+        let (events, hellos, sent) = (Vec::new(), Vec::new(), Vec::new());
+        let state = State { role, publisher, events, hellos, member: None, reports: Vec::new(), sent };
         let shared =
             Arc::new(Shared { state: Mutex::new(state), changed: watch::Sender::new(()), next_id: AtomicU64::new(0) });
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -117,6 +122,15 @@ impl Controller {
 
     pub(crate) fn hellos(&self) -> Vec<Option<Version>> {
         self.shared.state().hellos.clone()
+    }
+
+    pub(crate) fn member(&self) -> Option<Member> {
+        self.shared.state().member.clone()
+    }
+
+    /// What subscribers said last of their QUIC connections.
+    pub(crate) fn report(&self) -> Option<Report> {
+        self.shared.state().reports.last().copied()
     }
 
     pub(crate) fn sent(&self) -> Vec<&'static str> {
@@ -232,6 +246,11 @@ fn hear(shared: &Shared, id: SubscriberId, message: FromSubscriber) {
     if let Some(From::Hello(hello)) = &message.message {
         state.hellos.push(hello.held.clone().map(|held| held.try_into().unwrap()));
     }
-    let event = state.publisher.receive(id, message).unwrap();
-    state.events.extend(event);
+    match state.publisher.receive(id, message).unwrap() {
+        Some(Event::Reported(report)) => state.reports.push(report),
+        event => state.events.extend(event),
+    }
+    if let Some(member) = state.publisher.member(id).cloned() {
+        state.member = Some(member);
+    }
 }

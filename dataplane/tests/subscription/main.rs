@@ -13,6 +13,7 @@ mod pod;
 mod port;
 mod program;
 mod refusal;
+mod report;
 mod restart;
 mod table;
 

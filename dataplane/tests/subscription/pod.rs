@@ -68,6 +68,7 @@ impl Pod {
             access_log: AccessLog::Off,
             retry: Retry::Never,
             drain_timeout: Duration::from_secs(5),
+            ..Config::default()
         });
         let plane = Arc::new(plane.unwrap());
         let config = SubscriptionConfig {

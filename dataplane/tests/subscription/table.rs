@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use headrace_table::wire::{
     Action, Attachment, Backend, BackendProtocol, BackendTls, Certificate, Forward, HeaderChanges, Listener, Match,
-    Opens, PathMatch, Protocol, Route, Rule, Table, Trust, WeightedBackend,
+    Opens, PathMatch, Protocol, QuicOptions, Route, Rule, Table, Trust, WeightedBackend,
 };
 
 pub(crate) const LISTENER: &str = "test/edge/http";
@@ -44,7 +44,7 @@ pub(crate) fn forwarding(port: u16, backend: SocketAddr) -> Table {
             endpoints: vec![backend.to_string()],
             tls: None,
         }],
-        certificates: Vec::new(),
+        ..Table::default()
     }
 }
 
@@ -56,6 +56,7 @@ pub(crate) fn listener(id: &str, port: u16) -> Listener {
         public_port: 80,
         protocol: Protocol::Http,
         http3: false,
+        quic: QuicOptions::default(),
         hostname: None,
         certificates: Vec::new(),
     }

@@ -78,6 +78,10 @@ pub(crate) struct Listener {
     /// Listeners with which a client may confuse it.
     pub(crate) overlaps: Vec<Fault>,
     pub(crate) attached_routes: i32,
+    /// The EdgePolicy that it has.
+    pub(crate) policy: Option<Key>,
+    /// What that asks of QUIC.
+    pub(crate) quic: wire::QuicOptions,
 }
 
 impl Listener {
@@ -118,6 +122,7 @@ impl Listener {
             public_port: self.port?,
             protocol,
             http3: options.http3 && protocol == Protocol::Https,
+            quic: if options.http3 && protocol == Protocol::Https { self.quic } else { wire::QuicOptions::default() },
             hostname: hostname::to_wire(&self.host),
             certificates: self.certificates.clone(),
         })
@@ -182,6 +187,8 @@ fn read(owner: &ObjectRef, key: &Key, index: usize, spec: &GatewayListeners) -> 
         refs: Vec::new(),
         overlaps: Vec::new(),
         attached_routes: 0,
+        policy: None,
+        quic: wire::QuicOptions::default(),
     };
     if listener.port.is_none() {
         let message = format!("{} is not a port: use one from 1 to 65535", spec.port);

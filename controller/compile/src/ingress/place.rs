@@ -214,6 +214,7 @@ fn listener(
         public_port,
         protocol,
         http3: options.http3 && protocol == Protocol::Https,
+        quic: wire::QuicOptions::default(),
         hostname: hostname::to_wire(host),
         certificates: certificate.map(str::to_owned).into_iter().collect(),
     }

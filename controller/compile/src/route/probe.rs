@@ -47,6 +47,7 @@ fn refusal(rules: Vec<Rule>) -> Option<Refused> {
             public_port: 1,
             protocol: Protocol::Http,
             http3: false,
+            quic: wire::QuicOptions::default(),
             hostname: None,
             certificates: Vec::new(),
         }],
@@ -60,7 +61,7 @@ fn refusal(rules: Vec<Rule>) -> Option<Refused> {
             .into_iter()
             .map(|id| Backend { id, protocol: BackendProtocol::Http1, endpoints: Vec::new(), tls: None })
             .collect(),
-        certificates: Vec::new(),
+        ..wire::Table::default()
     };
     Table::try_from(table).err()
 }

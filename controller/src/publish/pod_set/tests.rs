@@ -1,7 +1,7 @@
 //! Pods with headrace-push's own subscriber, and a clock that is turned by hand.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use headrace_push::{Arrival, Subscriber};
+use headrace_push::{Arrival, Member, Report, Subscriber};
 use headrace_table::{SectionKind, wire};
 
 use super::*;
@@ -265,4 +265,51 @@ fn an_epoch_can_be_raised_under_open_streams() {
     behind.pod_set.raise(10, now);
     behind.settle(&mut peer);
     assert_eq!(behind.serves("u"), Some(1));
+}
+
+#[test]
+fn what_a_pod_says_of_its_keys_is_known() {
+    let mut exchange = Exchange::new();
+    let keys = wire::Keys {
+        id: wire::KEYS_ID.to_owned(),
+        revision: 9,
+        configurations: Vec::new(),
+        hop: Vec::new(),
+        reset: wire::Secret { id: 0, octets: String::new() },
+        tokens: Vec::new(),
+        tickets: Vec::new(),
+    };
+    let table = Arc::new(sections(&["a"]).with_shared(Some(&keys), &[], None));
+    exchange.pod_set.publish(1, table, exchange.now()).unwrap();
+    let told = |exchange: &Exchange| exchange.pod_set.told().remove("a").unwrap();
+
+    let member = Member { server_id: None, cid_octets: 17, hop_port: Some(9444) };
+    let mut subscriber = Subscriber::default();
+    subscriber.introduce(member.clone());
+    let mut pod = exchange.open("a", subscriber);
+    assert_eq!(told(&exchange), Told::default());
+    let (outcomes, candidate) = exchange.exchange(&mut pod);
+    assert!(matches!(outcomes[..], [Outcome::Reported]), "{outcomes:?}");
+    assert_eq!((told(&exchange).member.as_ref(), told(&exchange).holds()), (Some(&member), 0));
+
+    pod.subscriber.accept(candidate.unwrap(), Vec::new());
+    exchange.settle(&mut pod);
+    assert_eq!((told(&exchange).acknowledged, told(&exchange).holds()), (9, 0), "it has not said that it goes by them");
+    for (revision, holds) in [(8, 8), (9, 9), (10, 9)] {
+        pod.subscriber.report(Report { revision, uses: 1, ..Report::default() });
+        let (outcomes, _) = exchange.exchange(&mut pod);
+        assert!(matches!(outcomes[..], [Outcome::Reported]), "{outcomes:?}");
+        assert_eq!(told(&exchange).holds(), holds);
+    }
+}
+
+#[test]
+fn a_pod_of_an_older_version_is_known_as_one() {
+    let mut exchange = Exchange::new();
+    let mut pod = exchange.open("a", Subscriber::default());
+    let is_older = |exchange: &Exchange| exchange.pod_set.told()["a"].is_older();
+    assert!(!is_older(&exchange), "it has not said anything");
+    let (outcomes, _) = exchange.exchange(&mut pod);
+    assert!(matches!(outcomes[..], [Outcome::Reported]), "{outcomes:?}");
+    assert!(is_older(&exchange));
 }

@@ -38,6 +38,7 @@ fn table() -> Table {
         public_port: 443,
         protocol: wire::Protocol::Https,
         http3: false,
+        quic: wire::QuicOptions::default(),
         hostname: None,
         certificates: certificates.iter().map(|id| (*id).to_owned()).collect(),
     };

@@ -14,6 +14,7 @@ pub struct BodyFrames {
     left: u64,
     /// Whether the current frame is DATA; otherwise it is skipped.
     data: bool,
+    webtransport: bool,
 }
 
 /// What [`BodyFrames::compact`] made of a buffer.
@@ -26,6 +27,17 @@ pub struct Compacted {
 }
 
 impl BodyFrames {
+    /// At the beginning of a stream of a connection that does, or does not, offer WebTransport: where it does,
+    /// [`FrameType::WEBTRANSPORT_STREAM`] is not skipped.
+    pub fn new(webtransport: bool) -> Self {
+        Self { webtransport, ..Self::default() }
+    }
+
+    /// Whether a frame of this type is to be skipped.
+    pub fn is_skipped(&self, frame_type: FrameType) -> bool {
+        frame_type.is_unknown() && !(self.webtransport && frame_type == FrameType::WEBTRANSPORT_STREAM)
+    }
+
     /// Whether the stream is between two frames, where alone it may end (RFC 9114 section 7.1).
     pub const fn is_between_frames(&self) -> bool {
         self.left == 0 && self.partial.is_empty()
@@ -55,7 +67,7 @@ impl BodyFrames {
     /// Makes a frame the current one, unless it is neither DATA nor unknown. Says whether it did.
     pub fn begin(&mut self, header: FrameHeader) -> bool {
         self.data = header.frame_type == FrameType::DATA;
-        let ours = self.data || header.frame_type.is_unknown();
+        let ours = self.data || self.is_skipped(header.frame_type);
         if ours {
             self.left = header.length;
         }

@@ -103,10 +103,11 @@ pub struct RecvStream {
 impl RecvStream {
     pub(crate) fn new(quic: quinn::RecvStream, shared: Arc<Shared>, asked: Asked) -> Self {
         shared.add_user();
+        let webtransport = shared.webtransport.is_some();
         Self {
             quic,
             shared,
-            frames: BodyFrames::default(),
+            frames: BodyFrames::new(webtransport),
             content_left: ANY_LENGTH,
             section: None,
             trailers: None,
@@ -115,6 +116,13 @@ impl RecvStream {
             tunnel: false,
             passed_over: 0,
         }
+    }
+
+    /// Takes octets that were read from the stream already: those of an integer, and so not all of a frame's header.
+    pub(crate) fn begun(mut self, octets: &[u8]) -> Self {
+        let (header, _) = self.frames.header(octets);
+        assert!(header.is_none(), "one integer is no frame header");
+        self
     }
 
     /// The QUIC stream's ID, which is the request's on this connection.
@@ -205,7 +213,7 @@ impl RecvStream {
             } else if let Some(header) = ready!(self.poll_header(cx))? {
                 match header.frame_type {
                     FrameType::HEADERS => self.begin_section(header)?,
-                    unknown if unknown.is_unknown() => {
+                    unknown if self.frames.is_skipped(unknown) => {
                         self.pass_over()?;
                         self.frames.begin(header);
                         continue;
@@ -409,7 +417,7 @@ impl RecvStream {
             let (header, taken) = self.frames.header(input);
             input = &input[taken..];
             match header {
-                Some(header) if header.frame_type.is_unknown() => {
+                Some(header) if self.frames.is_skipped(header.frame_type) => {
                     self.frames.begin(header);
                 }
                 Some(header) => return Err(self.unexpected(header.frame_type)),
@@ -465,6 +473,9 @@ impl RecvStream {
         if frame_type == FrameType::PUSH_PROMISE && self.shared.role == Role::Client {
             // No push was ever allowed, so that every push ID is too large (section 7.2.5).
             return self.fail(Code::H3_ID_ERROR, "a push that was not allowed");
+        }
+        if frame_type == FrameType::WEBTRANSPORT_STREAM {
+            return self.fail(Code::H3_FRAME_ERROR, "a WebTransport stream that does not begin as one");
         }
         self.fail(Code::H3_FRAME_UNEXPECTED, "a frame that is not allowed here on a request stream")
     }

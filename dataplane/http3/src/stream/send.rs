@@ -67,6 +67,10 @@ impl SendStream {
         Self { quic, shared, left: 0, header_left: 0, phase: Phase::Head, tunnel: false }
     }
 
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Notes that this stream is, or may become, a tunnel (RFC 9114 section 4.4).
     pub(crate) fn set_tunnel(&mut self) {
         self.tunnel = true;

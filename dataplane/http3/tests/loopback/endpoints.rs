@@ -22,6 +22,9 @@ pub(crate) struct Endpoints {
     pub(crate) server: quinn::Endpoint,
     pub(crate) client: quinn::Endpoint,
     pub(crate) address: SocketAddr,
+    /// What the client trusts, for clients that bring an endpoint of their own.
+    #[allow(dead_code, reason = "only some of the tests that share this file have such clients")]
+    pub(crate) client_config: quinn::ClientConfig,
 }
 
 /// Endpoints whose every stream and connection may have this many octets in flight to the receiver.
@@ -55,9 +58,9 @@ pub(crate) fn endpoints(window: u32) -> Endpoints {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let server = quinn::Endpoint::server(server_config, any_port).unwrap();
     let mut client = quinn::Endpoint::client(any_port).unwrap();
-    client.set_default_client_config(client_config);
+    client.set_default_client_config(client_config.clone());
     let address = server.local_addr().unwrap();
-    Endpoints { server, client, address }
+    Endpoints { server, client, address, client_config }
 }
 
 fn transport(window: u32) -> Arc<quinn::TransportConfig> {

@@ -15,6 +15,7 @@ use super::transfer::Transfer;
 use crate::digest::Digest;
 use crate::proto::to_subscriber::Message;
 use crate::proto::{self, InventoryRequest, ToSubscriber};
+use crate::report::Member;
 use crate::sections::Sections;
 use crate::version::Version;
 use crate::violation::Violation;
@@ -31,6 +32,8 @@ pub(super) struct Subscription {
     acknowledged: bool,
     in_flight: Option<Transfer>,
     rejected: Option<Version>,
+    /// What packets find it by, by its own word.
+    pub(super) member: Option<Member>,
     pub(super) octets_sent: u64,
 }
 
@@ -60,7 +63,7 @@ enum Base {
 
 impl Subscription {
     /// Takes a Hello.
-    pub(super) fn greet(&mut self, held: Option<Version>) -> Result<(), Violation> {
+    pub(super) fn greet(&mut self, held: Option<Version>, member: Option<Member>) -> Result<(), Violation> {
         if !matches!(self.phase, Phase::Greeting) {
             return Err(Violation::Unexpected { message: "Hello" });
         }
@@ -69,7 +72,13 @@ impl Subscription {
             self.base = Base::Sections(Arc::default());
         }
         self.held = held;
+        self.member = member;
         Ok(())
+    }
+
+    /// Takes a report, whosever turn it is.
+    pub(super) fn reported(&self) -> Result<(), Violation> {
+        if matches!(self.phase, Phase::Greeting) { Err(Violation::Unexpected { message: "Report" }) } else { Ok(()) }
     }
 
     /// Takes a part of an inventory.

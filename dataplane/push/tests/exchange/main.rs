@@ -9,5 +9,6 @@ mod file;
 mod order;
 mod pair;
 mod properties;
+mod reports;
 mod resume;
 mod rules;

@@ -61,6 +61,7 @@ pub(crate) fn name_from(message: &FromSubscriber) -> &'static str {
         from_subscriber::Message::Inventory(_) => "Inventory",
         from_subscriber::Message::Accepted(_) => "Accepted",
         from_subscriber::Message::Rejected(_) => "Rejected",
+        from_subscriber::Message::Report(_) => "Report",
     }
 }
 

@@ -60,7 +60,7 @@ fn from_subscriber() -> impl Strategy<Value = FromSubscriber> {
         .prop_map(|(section, octets)| proto::InventoryEntry { section, digest: octets.slice(..octets.len().min(32)) });
     let fault = || vec((section(), ".{0,9}").prop_map(|(section, reason)| proto::Fault { section, reason }), 0..3);
     let message = prop_oneof![
-        version().prop_map(|held| from::Message::Hello(proto::Hello { held })),
+        version().prop_map(|held| from::Message::Hello(proto::Hello { held, member: None })),
         (vec(entry, 0..4), any::<bool>())
             .prop_map(|(entries, continues)| from::Message::Inventory(proto::Inventory { entries, continues })),
         (version(), fault()).prop_map(|(version, faults)| from::Message::Accepted(proto::Accepted { version, faults })),

@@ -173,7 +173,7 @@ fn list(entries: Vec<proto::InventoryEntry>, continues: bool) -> from::Message {
 }
 
 fn hello(version: Option<Version>) -> from::Message {
-    from::Message::Hello(proto::Hello { held: version.map(Into::into) })
+    from::Message::Hello(proto::Hello { held: version.map(Into::into), member: None })
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_publisher_takes_nothing_out_of_turn_and_nothing_beyond_a_bound() {
         ("two greetings", vec![hello(None), hello(None)], unexpected("Hello")),
         ("a list before the greeting", vec![list(vec![], false)], unexpected("Inventory")),
         ("a list of nothing", vec![hello(None), list(vec![], false)], unexpected("Inventory")),
-        ("a short digest", vec![from::Message::Hello(proto::Hello { held: Some(short) })], {
+        ("a short digest", vec![from::Message::Hello(proto::Hello { held: Some(short), member: None })], {
             Violation::DigestLength { octets: 5 }
         }),
         ("an answer to nothing", vec![hello(None), accepted(version(), vec![])], {

@@ -68,6 +68,7 @@ pub(crate) struct Coverage(BTreeMap<&'static str, u64>);
 /// What must have happened in a run of all seeds.
 const INTERESTING: &[&str] = &[
     "accepted",
+    "reported",
     "adopted",
     "inventory asked",
     "rejected",

@@ -1,6 +1,6 @@
 //! A pod: serves what it accepted, keeps it in its file, and may restart or lose both.
 
-use headrace_push::{Arrival, Candidate, Fault, Held, Subscriber, Version};
+use headrace_push::{Arrival, Candidate, Fault, Held, Report, Subscriber, Version};
 use headrace_table::SectionKind;
 
 use crate::cluster::poisoned;
@@ -95,6 +95,10 @@ impl Pod {
     /// A port came free, or a certificate does not load any more.
     pub(crate) fn change_faults(&mut self, random: &mut Random) {
         let faults = faults(random);
+        if let Some(subscriber) = &mut self.subscriber {
+            // Its connections come and go at any time, whatever travels.
+            subscriber.report(Report { uses: random.index(0x80) as u8, ..Report::default() });
+        }
         if let Some(subscriber) = &mut self.subscriber
             && let Some(version) = subscriber.held().map(|held| held.version)
         {

@@ -330,6 +330,10 @@ impl World {
                 self.publish(controller);
             }
             Some(Event::NewerEpoch { epoch }) => self.newer_epoch(controller, epoch),
+            Some(Event::Reported(report)) => {
+                self.coverage.count("reported");
+                assert!(report.uses < 0x80, "as the pod has said it");
+            }
         }
         self.pump_controller(id);
         self.pump_pod(pod);

@@ -9,6 +9,7 @@ pub(crate) fn listener(id: &str, port: u16, hostname: Option<&str>) -> Listener 
         public_port: port,
         protocol: Protocol::Http,
         http3: false,
+        quic: QuicOptions::default(),
         hostname: hostname.map(str::to_owned),
         certificates: Vec::new(),
     }

@@ -277,3 +277,33 @@ fn what_many_backends_ask_for_is_kept_once() {
     assert!(std::sync::Arc::ptr_eq(tls[0], tls[1]));
     assert_ne!(tls[0], tls[2]);
 }
+
+#[test]
+fn a_port_takes_quic_as_all_its_listeners_ask() {
+    use wire::Retry::{Always, Never, UnderLoad};
+    for (asked, expected) in [
+        (vec![(false, Never)], (false, Never)),
+        (vec![(true, Always)], (true, Always)),
+        (vec![(true, Never), (true, UnderLoad)], (true, UnderLoad)),
+        (vec![(true, Always), (false, Never), (true, UnderLoad)], (false, Always)),
+    ] {
+        let listeners = asked.iter().enumerate().map(|(at, (zero_rtt, retry))| wire::Listener {
+            protocol: wire::Protocol::Https,
+            http3: true,
+            quic: wire::QuicOptions { zero_rtt: *zero_rtt, retry: *retry },
+            ..listener(&format!("n/g/{at}"), 443, Some(&format!("{at}.example")))
+        });
+        let wire = wire::Table { listeners: listeners.collect(), ..wire::Table::default() };
+        let table = Table::try_from(wire).unwrap();
+        let (zero_rtt, retry) = expected;
+        assert_eq!(table.port(443).unwrap().quic, wire::QuicOptions { zero_rtt, retry }, "{asked:?}");
+    }
+}
+
+#[test]
+fn a_port_without_quic_has_no_zero_rtt() {
+    let quic = wire::QuicOptions { zero_rtt: true, retry: wire::Retry::Never };
+    let wire =
+        wire::Table { listeners: vec![wire::Listener { quic, ..listener("n/g/a", 80, None) }], ..Default::default() };
+    assert!(!Table::try_from(wire).unwrap().port(80).unwrap().quic.zero_rtt);
+}

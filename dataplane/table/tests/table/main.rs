@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod build;
+mod keys;
 mod lookup;
 mod oracle;
 mod precedence;

@@ -35,6 +35,7 @@ fn good() -> Table {
             }),
         }],
         certificates: vec![Certificate { id: "n/c".to_owned(), chain: String::new(), key: String::new() }],
+        ..Table::default()
     }
 }
 

@@ -52,11 +52,19 @@ impl Credential {
 
 /// A client's TLS with this ALPN, which trusts what is made here.
 pub(crate) fn client_tls(alpn: &[&str]) -> rustls::ClientConfig {
+    client_tls_of(alpn, rustls::DEFAULT_VERSIONS)
+}
+
+/// The same of these versions alone.
+pub(crate) fn client_tls_of(
+    alpn: &[&str],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(AUTHORITY.certificate.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();

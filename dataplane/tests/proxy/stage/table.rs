@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use headrace_table::wire::{
     Action, Attachment, Backend, BackendProtocol, Forward, HeaderChanges, Listener, Match, Opens, PathMatch, Protocol,
-    Route, Rule, WeightedBackend,
+    QuicOptions, Route, Rule, WeightedBackend,
 };
 
 use super::{PUBLIC_HTTP, PUBLIC_HTTPS};
@@ -17,6 +17,7 @@ pub(crate) fn https(id: &str, port: u16, certificate: &str) -> Listener {
         public_port: PUBLIC_HTTPS,
         protocol: Protocol::Https,
         http3: true,
+        quic: QuicOptions::default(),
         hostname: None,
         certificates: vec![certificate.to_owned()],
     }
@@ -30,6 +31,7 @@ pub(crate) fn http(id: &str, port: u16) -> Listener {
         public_port: PUBLIC_HTTP,
         protocol: Protocol::Http,
         http3: false,
+        quic: QuicOptions::default(),
         hostname: None,
         certificates: Vec::new(),
     }

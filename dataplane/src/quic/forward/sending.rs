@@ -1,0 +1,154 @@
+//! What a worker sends to peers.
+//!
+//! Owns the buffer in which packets are made, and the addresses of peers. Waits for nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use headrace_cid::ServerId;
+use headrace_hop::{Boot, Envelope, Kind, Sender};
+use quinn::AsyncUdpSocket;
+use quinn::udp::Transmit;
+
+use super::batch::MAX_OCTETS;
+use super::congestion::{codepoint_of, ecn_of};
+use super::roster;
+use crate::metrics::{HopKind, HopSent, WorkerMetrics};
+use crate::quic::outlet::{Batch, Entrance, Forwarder};
+use crate::quic::{Membership, Pod, PodWorker};
+
+/// A worker's way to its peers.
+pub(super) struct Sending {
+    socket: Arc<dyn AsyncUdpSocket>,
+    is_ipv6: bool,
+    pod: Arc<Pod>,
+    metrics: Arc<WorkerMetrics>,
+    /// By what answers find this worker.
+    index: u8,
+    /// What time is told from.
+    start: Instant,
+    /// Locked by the worker's own thread only.
+    state: Mutex<State>,
+}
+
+struct State {
+    sender: Sender,
+    adopted: Option<Arc<Membership>>,
+    ways: BTreeMap<ServerId, SocketAddr>,
+    /// Empty between calls; as large as the largest batch so far.
+    packets: Vec<u8>,
+}
+
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Sending {
+    pub(super) fn new(socket: Arc<dyn AsyncUdpSocket>, worker: &PodWorker, boot: Boot) -> io::Result<Self> {
+        let index = u8::try_from(worker.worker.index()).expect("a process has at most 128 workers");
+        let sender = Sender::new(boot, worker.worker);
+        let state = State { sender, adopted: None, ways: BTreeMap::new(), packets: Vec::new() };
+        Ok(Self {
+            is_ipv6: socket.local_addr()?.is_ipv6(),
+            socket,
+            pod: Arc::clone(&worker.pod),
+            metrics: Arc::clone(&worker.metrics),
+            index,
+            start: Instant::now(),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The state, by the newest membership.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let membership = self.pod.membership();
+        if !state.adopted.as_ref().is_some_and(|adopted| Arc::ptr_eq(adopted, &membership)) {
+            state.sender.adopt(&roster::roster(&membership).unwrap_or_else(roster::nobody));
+            state.ways = roster::ways(&membership, self.is_ipv6);
+            state.adopted = Some(membership);
+        }
+        state
+    }
+
+    fn count(&self, kind: Kind, result: HopSent, datagrams: usize) {
+        self.metrics.hop_sent_total(HopKind::from(kind), result).add(datagrams as u64);
+    }
+
+    /// Sends datagrams of which the same is said, in as few calls as the system allows.
+    fn send(&self, state: &mut State, to: (ServerId, SocketAddr), envelope: &Envelope, octets: &[u8], stride: usize) {
+        let State { sender, packets, .. } = state;
+        let (peer, destination) = to;
+        packets.clear();
+        let length = match sender.seal(&peer, envelope, octets, stride, packets) {
+            Ok(length) => length,
+            Err(unsealed) => {
+                tracing::debug!(%peer, %unsealed, "datagrams were not sent to a peer");
+                return self.count(envelope.kind, HopSent::Unsealed, octets.len().div_ceil(stride.max(1)));
+            }
+        };
+        let most = self.socket.max_transmit_segments().min(MAX_OCTETS / length).max(1);
+        for contents in packets.chunks(length * most) {
+            let ecn = codepoint_of(envelope.ecn);
+            let segment_size = (contents.len() > length).then_some(length);
+            let transmit = Transmit { destination, ecn, contents, segment_size, src_ip: None };
+            let sent = self.socket.try_send(&transmit).is_ok();
+            let result = if sent { HopSent::Sent } else { HopSent::Blocked };
+            self.count(envelope.kind, result, contents.len().div_ceil(length));
+        }
+    }
+}
+
+impl Forwarder for Sending {
+    fn forward(&self, owner: &ServerId, port: u16, batch: &Batch<'_>) {
+        let (stride, octets) = (batch.stride.max(1), batch.octets);
+        let datagrams = octets.len().div_ceil(stride);
+        let mut state = self.state();
+        let Some(way) = state.ways.get(owner).copied() else {
+            return self.count(Kind::Forward, HopSent::NoWay, datagrams);
+        };
+        let admitted = state.sender.admit(owner, datagrams, self.start.elapsed());
+        if admitted < datagrams {
+            self.count(Kind::Forward, HopSent::Limited, datagrams - admitted);
+        }
+        let octets = &octets[..octets.len().min(admitted * stride)];
+        let mut envelope = Envelope {
+            kind: Kind::Forward,
+            steering: 0,
+            answer: self.index,
+            ecn: ecn_of(batch.flow.ecn),
+            client: batch.flow.client,
+            local: batch.flow.local_ip,
+            port,
+        };
+        // A client that changes its ID within a batch may change the worker by it.
+        let octet_of = |datagram: &[u8]| self.pod.steering().octet_of(datagram).unwrap_or_default();
+        super::super::sorting::share(octets, stride, octet_of, |octet, range| {
+            envelope.steering = octet;
+            self.send(&mut state, (*owner, way), &envelope, &octets[range], stride);
+        });
+    }
+
+    fn answer(&self, entrance: &Entrance, port: u16, reply: &Transmit<'_>) -> bool {
+        let mut state = self.state();
+        let Some(way) = state.ways.get(&entrance.peer).copied() else { return false };
+        let envelope = Envelope {
+            kind: Kind::Return,
+            steering: entrance.steer,
+            answer: 0,
+            ecn: ecn_of(reply.ecn),
+            client: reply.destination,
+            local: reply.src_ip,
+            port,
+        };
+        let stride = reply.segment_size.unwrap_or(reply.contents.len());
+        self.send(&mut state, (entrance.peer, way), &envelope, reply.contents, stride);
+        true
+    }
+}

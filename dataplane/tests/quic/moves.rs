@@ -1,0 +1,119 @@
+//! A client changes its address, again and again, and nothing on its tunnels is lost or repeated: with the kernel steering
+//! packets to their worker, and with workers handing them over.
+
+use headrace_http3::Tunnel;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinSet;
+
+use crate::client::Client;
+use crate::patience::within;
+use crate::plane::{Options, Plane};
+
+/// Tunnels of a client.
+const TUNNELS: u8 = 8;
+
+/// How often it moves.
+const MOVES: usize = 20;
+
+/// Octets of the transfer that goes on while it moves: some round trips of a whole window.
+const TRANSFER: usize = 4 * 1024 * 1024;
+
+/// The octet at a place of a tunnel's transfer: two that are mixed up, repeated or left out are found.
+fn octet(tunnel: u8, at: usize) -> u8 {
+    (at.wrapping_mul(31) ^ (at >> 8) ^ (at >> 16)) as u8 ^ tunnel
+}
+
+/// Sends so much, and takes back the same.
+async fn transfer(tunnel: &mut Tunnel, number: u8, length: usize) {
+    let (mut from, mut to) = tokio::io::split(tunnel);
+    let sending = async {
+        let mut at = 0;
+        while at < length {
+            let piece: Vec<u8> = (at..length.min(at + 16 * 1024)).map(|at| octet(number, at)).collect();
+            to.write_all(&piece).await.unwrap();
+            at += piece.len();
+        }
+        to.flush().await.unwrap();
+    };
+    let receiving = async {
+        let (mut at, mut buffer) = (0, vec![0; 64 * 1024]);
+        while at < length {
+            let count = from.read(&mut buffer).await.unwrap();
+            assert!(count > 0, "the tunnel ended at {at}");
+            for (place, found) in buffer[..count].iter().enumerate() {
+                assert_eq!(*found, octet(number, at + place), "tunnel {number} at {}", at + place);
+            }
+            at += count;
+        }
+        assert_eq!(at, length);
+    };
+    tokio::join!(sending, receiving);
+}
+
+#[tokio::test]
+async fn a_client_moves_between_and_amid_transfers() {
+    for kernel_steering in [true, false] {
+        let plane = Plane::serving(Options { kernel_steering, ..Options::default() }).await;
+        let mut client = Client::connect(plane.address()).await;
+        let mut tunnels = Vec::new();
+        for _ in 0..TUNNELS {
+            tunnels.push(client.tunnel().await);
+        }
+        // Between transfers: each tunnel is used once after each move.
+        for _ in 0..MOVES {
+            client.moves();
+            for (number, tunnel) in (0..).zip(&mut tunnels) {
+                within("an echo", transfer(tunnel, number, 1000)).await;
+            }
+        }
+        // Amid one: a tunnel carries it, and the client moves while it does.
+        let mut busy = tunnels.pop().unwrap();
+        let mut transfers = JoinSet::new();
+        transfers.spawn(async move { transfer(&mut busy, 99, TRANSFER).await });
+        let mut moved = 0;
+        within("the transfer", async {
+            while transfers.try_join_next().map(Result::unwrap).is_none() {
+                if moved < MOVES {
+                    client.moves();
+                    moved += 1;
+                }
+                for (number, tunnel) in (0..).zip(&mut tunnels) {
+                    transfer(tunnel, number, 1000).await;
+                }
+            }
+        })
+        .await;
+        assert!(moved > 1, "it moved while the transfer went on");
+        assert!(client.connection.close_reason().is_none());
+
+        let (taken, dropped) = plane.handed_over().await;
+        assert_eq!(taken > 0.0, !kernel_steering, "{taken} handed over, with the kernel steering: {kernel_steering}");
+        assert_eq!(dropped, 0.0);
+    }
+}
+
+#[tokio::test]
+async fn many_clients_are_spread_and_stay() {
+    let plane = Plane::serving(Options::default()).await;
+    let mut clients = JoinSet::new();
+    for _ in 0..24 {
+        let address = plane.address();
+        clients.spawn(async move {
+            let mut client = Client::connect(address).await;
+            let mut tunnel = client.tunnel().await;
+            for number in 0..5 {
+                client.moves();
+                within("an echo", transfer(&mut tunnel, number, 3000)).await;
+            }
+        });
+    }
+    while let Some(done) = clients.join_next().await {
+        done.unwrap();
+    }
+    let mut used = 0;
+    for worker in 0..4 {
+        used += usize::from(plane.metric(&format!("quic_datagrams_total{{worker=\"{worker}\"}}")).await > 0.0);
+    }
+    assert!(used > 1, "24 clients at one of four workers are one in 2^46");
+    assert_eq!(plane.handed_over().await, (0.0, 0.0));
+}
