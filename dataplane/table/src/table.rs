@@ -11,6 +11,7 @@ use crate::backend_tls::BackendTls;
 use crate::hostname::HostPattern;
 use crate::hosts::Hosts;
 use crate::paths::Paths;
+use crate::precedence::RouteName;
 use crate::request::{Found, Request};
 use crate::wire::{BackendProtocol, Protocol};
 
@@ -140,6 +141,9 @@ impl Listener {
 pub struct Route {
     /// `Kind/namespace/name`.
     pub id: Arc<str>,
+    pub(crate) name: RouteName,
+    /// In seconds since the Unix epoch.
+    pub(crate) created: i64,
     /// The rules in the object's own order.
     pub rules: Vec<Arc<Rule>>,
 }
