@@ -89,7 +89,11 @@ fn update(criterion: &mut Criterion) {
     group.bench_function("digest", |b| b.iter(|| black_box(Sections::of(&before, Some((&before, &sections))))));
     group.bench_function("decode", |b| b.iter(|| black_box(sections.table().unwrap())));
     group.bench_function("admit", |b| {
-        b.iter_batched(|| sections.table().unwrap(), |wire| black_box(Table::with_seed(wire, 1).unwrap()), BatchSize::PerIteration);
+        b.iter_batched(
+            || sections.table().unwrap(),
+            |wire| black_box(Table::with_seed(wire, 1).unwrap()),
+            BatchSize::PerIteration,
+        );
     });
     let version = Version { epoch: 1, generation: 1, digest: sections.digest() };
     let held = Held { version, sections: Arc::clone(&sections) };
