@@ -1,8 +1,8 @@
 //! The engine: from snapshots of the World to generations.
 //!
 //! Owns when to compile (see [`debounce`]), and what the compiler is told besides the objects: which ports were given out,
-//! what pods refused. Every replica compiles, so that one that becomes the leader has a generation at hand. Nothing comes
-//! out before every kind that exists has been listed once. It must not know how objects come in nor where tables go.
+//! what pods refused. Every replica compiles, so that one that becomes the leader has a generation at hand; who does not lead
+//! takes its time. Nothing comes out before every kind that exists has been listed once. It must not know how objects come in nor where tables go.
 
 pub mod debounce;
 mod refusal;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::generation::Generation;
+use crate::leader::Leadership;
 use crate::metrics::{Gauges, Label, Metrics};
 use crate::publish::acknowledgements::Refusals;
 use crate::watch::{Snapshot, Store};
@@ -109,6 +110,7 @@ impl EngineMetrics {
 pub struct Engine {
     store: Arc<Store>,
     options: Options,
+    leadership: watch::Receiver<Leadership>,
     refusals: watch::Receiver<Arc<Refusals>>,
     references: watch::Sender<Arc<References>>,
     generations: watch::Sender<Option<Arc<Generation>>>,
@@ -123,6 +125,7 @@ impl Engine {
     pub fn new(
         store: Arc<Store>,
         options: Options,
+        leadership: watch::Receiver<Leadership>,
         refusals: watch::Receiver<Arc<Refusals>>,
         references: watch::Sender<Arc<References>>,
         metrics: EngineMetrics,
@@ -130,7 +133,7 @@ impl Engine {
         Engine {
             store,
             options,
-
+            leadership,
             refusals,
             references,
             generations: watch::Sender::new(None),
@@ -153,7 +156,16 @@ impl Engine {
         let mut debounce = Debounce::default();
         let mut missing_since: Option<Instant> = None;
         loop {
+            // The first compile is a new replica's readiness.
+            let is_wanted = self.leadership.borrow().is_leader() || self.number == 0;
+            let at = if is_wanted { debounce.due() } else { debounce.due_unhurried() };
             tokio::select! {
+                changed = self.leadership.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 changed = changes.changed() => {
                     if changed.is_err() {
                         return;
@@ -170,7 +182,7 @@ impl Engine {
                     debounce.changed(Instant::now());
                     continue;
                 }
-                () = due(debounce.due()) => {}
+                () = due(at) => {}
             }
             let snapshot = self.store.snapshot();
             if !snapshot.is_complete {

@@ -168,12 +168,14 @@ async fn start(
 
     let (want, wanted) = watch::channel(Arc::new(References::new()));
     let engine_metrics = EngineMetrics::new(metrics);
-    let engine = Engine::new(Arc::clone(&store), options(arguments), publish.refusals(), want, engine_metrics);
-    let generations = engine.subscribe();
     let leader_metrics = LeaderMetrics::new(metrics);
     let Arguments { namespace, lease, pod_name, .. } = arguments;
     let candidate = Candidate::new(client.clone(), namespace, lease, pod_name, publish.challenges(), leader_metrics);
     let leadership = candidate.subscribe();
+    let engine_options = options(arguments);
+    let engine =
+        Engine::new(Arc::clone(&store), engine_options, leadership.clone(), publish.refusals(), want, engine_metrics);
+    let generations = engine.subscribe();
 
     let keys = quic::Known::default();
     let shares = keys.shares();

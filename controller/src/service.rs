@@ -21,7 +21,7 @@ use headrace_compile::{Key, World};
 use kube::Client;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Interval, interval_at, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::generation::Generation;
@@ -106,6 +106,8 @@ struct Work {
 
 enum Woken {
     Compare,
+    /// It is time to compare everything, whatever was done before.
+    Again,
     Leadership,
     Answered(Box<(Target, Operation, Answer)>),
     Nothing,
@@ -116,9 +118,9 @@ impl Work {
     async fn run(mut self) {
         // What came before anybody listened counts too.
         self.inputs.generations.mark_changed();
-        let mut compare_again = Instant::now() + COMPARE_AGAIN;
+        let mut again = interval_at(Instant::now() + COMPARE_AGAIN, COMPARE_AGAIN);
         loop {
-            let woken = self.wait(compare_again).await;
+            let woken = self.wait(&mut again).await;
             let is_leader = self.inputs.leadership.borrow().is_leader();
             match woken {
                 Woken::Ended => return,
@@ -126,8 +128,7 @@ impl Work {
                 Woken::Answered(answered) => self.answered(*answered),
                 _ if !is_leader => {}
                 Woken::Compare | Woken::Leadership => self.compare(),
-                Woken::Nothing if Instant::now() >= compare_again => {
-                    compare_again = Instant::now() + COMPARE_AGAIN;
+                Woken::Again => {
                     self.done.clear();
                     self.compare();
                 }
@@ -140,11 +141,10 @@ impl Work {
         }
     }
 
-    async fn wait(&mut self, compare_again: Instant) -> Woken {
+    async fn wait(&mut self, again: &mut Interval) -> Woken {
         let now = Instant::now();
         let may_start = self.in_flight.len() < MAX_IN_FLIGHT;
         let next = self.queue.next_start(now).filter(|_| may_start).map(|at| at.max(self.pace.next(now)));
-        let wake_at = next.map_or(compare_again, |next| next.min(compare_again));
         let inputs = &mut self.inputs;
         tokio::select! {
             changed = inputs.leadership.changed() => changed.map_or(Woken::Ended, |()| Woken::Leadership),
@@ -153,7 +153,8 @@ impl Work {
                 Ok(answered) => Woken::Answered(Box::new(answered)),
                 Err(_) => Woken::Nothing,
             },
-            () = sleep_until(wake_at) => Woken::Nothing,
+            _ = again.tick() => Woken::Again,
+            () = sleep_until(next.unwrap_or(now)), if next.is_some() => Woken::Nothing,
         }
     }
 

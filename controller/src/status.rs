@@ -30,7 +30,7 @@ use headrace_compile::{IngressStatus, Key, Kind, ObjectRef, World};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Interval, interval_at, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::generation::Generation;
@@ -149,6 +149,8 @@ struct Compared {
 enum Woken {
     Generation,
     Pods,
+    /// It is time to compare everything, whatever was compared before.
+    Again,
     Leadership,
     Written(Box<(ObjectRef, Task, Write, Answer)>),
     Nothing,
@@ -159,9 +161,9 @@ impl Work {
     async fn run(mut self) {
         // What came before anybody listened counts too.
         self.inputs.generations.mark_changed();
-        let mut compare_again = Instant::now() + COMPARE_AGAIN;
+        let mut again = interval_at(Instant::now() + COMPARE_AGAIN, COMPARE_AGAIN);
         loop {
-            let woken = self.wait(compare_again).await;
+            let woken = self.wait(&mut again).await;
             let is_leader = self.inputs.leadership.borrow().is_leader();
             match woken {
                 Woken::Ended => return,
@@ -170,15 +172,12 @@ impl Work {
                 _ if !is_leader => {}
                 Woken::Generation | Woken::Leadership => self.compare_all().await,
                 Woken::Pods => self.compare_gateways(),
-                Woken::Nothing => {
-                    if Instant::now() >= compare_again {
-                        compare_again = Instant::now() + COMPARE_AGAIN;
-                        self.compared.clear();
-                        self.compare_all().await;
-                    } else if self.look_again.is_some_and(|at| at <= Instant::now()) {
-                        self.compare_gateways();
-                    }
+                Woken::Again => {
+                    self.compared.clear();
+                    self.compare_all().await;
                 }
+                Woken::Nothing if self.look_again.is_some_and(|at| at <= Instant::now()) => self.compare_gateways(),
+                Woken::Nothing => {}
             }
             if is_leader {
                 self.start_writes().await;
@@ -187,11 +186,11 @@ impl Work {
         }
     }
 
-    async fn wait(&mut self, compare_again: Instant) -> Woken {
+    async fn wait(&mut self, again: &mut Interval) -> Woken {
         let now = Instant::now();
         let may_write = self.in_flight.len() < MAX_IN_FLIGHT;
         let next_write = self.queue.next_start(now).filter(|_| may_write).map(|at| at.max(self.pace.next(now)));
-        let wake_at = [next_write, self.look_again].into_iter().flatten().fold(compare_again, Instant::min);
+        let next = [next_write, self.look_again].into_iter().flatten().min();
         let inputs = &mut self.inputs;
         tokio::select! {
             changed = inputs.leadership.changed() => changed.map_or(Woken::Ended, |()| Woken::Leadership),
@@ -203,7 +202,8 @@ impl Work {
                 // A write that was aborted: its object was taken out of the queue before.
                 Err(_) => Woken::Nothing,
             },
-            () = sleep_until(wake_at) => Woken::Nothing,
+            _ = again.tick() => Woken::Again,
+            () = sleep_until(next.unwrap_or(now)), if next.is_some() => Woken::Nothing,
         }
     }
 

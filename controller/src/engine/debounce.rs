@@ -12,6 +12,10 @@ pub const QUIET: Duration = Duration::from_millis(20);
 /// The first change of a burst waits no longer than this, unless compiling itself takes longer.
 pub const LONGEST: Duration = Duration::from_millis(250);
 
+/// How long a replica that does not lead lets changes wait. It has to know of nearly all of them when it takes over, which
+/// takes seconds as well, and is not to compete with the leader for each.
+pub const UNHURRIED: Duration = Duration::from_secs(2);
+
 /// What has changed since the last compile, and how long that took.
 #[derive(Clone, Debug, Default)]
 pub struct Debounce {
@@ -40,6 +44,12 @@ impl Debounce {
         let waiting = self.waiting?;
         let due = waiting.put_off.unwrap_or_else(|| (waiting.last + QUIET).min(waiting.first + LONGEST));
         Some(self.rest.map_or(due, |rest| due.max(rest)))
+    }
+
+    /// When to compile if nobody waits for it.
+    pub fn due_unhurried(&self) -> Option<Instant> {
+        let waiting = self.waiting?;
+        self.due().map(|due| due.max(waiting.first + UNHURRIED))
     }
 
     /// It was due, and cannot be done before something else changes.
@@ -87,6 +97,19 @@ mod tests {
         ] {
             assert_eq!(due(Debounce::default(), from, changes), expect, "{changes:?}");
         }
+    }
+
+    #[test]
+    fn who_does_not_lead_lets_changes_wait() {
+        let from = Instant::now();
+        let mut debounce = Debounce::default();
+        assert_eq!(debounce.due_unhurried(), None);
+        debounce.changed(from);
+        debounce.changed(from + Duration::from_millis(1990));
+        assert_eq!(debounce.due(), Some(from + LONGEST));
+        assert_eq!(debounce.due_unhurried(), Some(from + UNHURRIED));
+        debounce.put_off_until(from + 2 * UNHURRIED);
+        assert_eq!(debounce.due_unhurried(), Some(from + 2 * UNHURRIED));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::publish::acknowledgements::Refusal;
 
 struct Rig {
     store: Arc<Store>,
+    leadership: watch::Sender<Leadership>,
     refuse: watch::Sender<Arc<Refusals>>,
     wanted: watch::Receiver<Arc<References>>,
     generations: watch::Receiver<Option<Arc<Generation>>>,
@@ -22,11 +23,12 @@ impl Rig {
         let store = Arc::new(Store::default());
         let (refuse, refusals) = watch::channel(Arc::default());
         let (want, wanted) = watch::channel(Arc::default());
+        let (leadership, led) = watch::channel(Leadership::Leader { epoch: 1 });
         let metrics = EngineMetrics::new(&Metrics::new());
-        let engine = Engine::new(Arc::clone(&store), Options::default(), refusals, want, metrics);
+        let engine = Engine::new(Arc::clone(&store), Options::default(), led, refusals, want, metrics);
         let generations = engine.subscribe();
         tokio::spawn(engine.run());
-        Rig { store, refuse, wanted, generations }
+        Rig { store, leadership, refuse, wanted, generations }
     }
 
     /// The same, with nothing in the cluster but a class.
@@ -102,6 +104,18 @@ async fn a_compile_waits_for_what_is_referred_to_but_not_for_ever() {
     let mut late = Rig::listed().await;
     late.store.put_for_test(gateway(1, 1, ""));
     assert_eq!(late.next().await.world.gateways.len(), 1, "nobody ever looked");
+}
+
+#[tokio::test]
+async fn who_takes_over_compiles_what_waits() {
+    let mut rig = Rig::listed().await;
+    rig.store.resolve::<k8s_openapi::api::core::v1::Secret>(&tls(), None);
+    rig.leadership.send_replace(Leadership::Follower);
+    rig.store.put_for_test(gateway(1, 1, ""));
+    rig.settle().await;
+    assert!(!rig.generations.has_changed().unwrap());
+    rig.leadership.send_replace(Leadership::Leader { epoch: 2 });
+    assert_eq!(rig.next().await.world.gateways.len(), 1);
 }
 
 #[tokio::test]

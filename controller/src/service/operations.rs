@@ -223,6 +223,12 @@ impl Comparison<'_> {
         class.is_some_and(|class| class.spec.controller_name != self.names.controller_name)
     }
 
+    fn is_ending(&self, gateway: &Key) -> bool {
+        let of_gateway = self.world.gateways.get(gateway).map(|gateway| &gateway.metadata);
+        let of_namespace = self.world.namespaces.get(&Key::new("", &*gateway.namespace)).map(|it| &it.metadata);
+        of_gateway.into_iter().chain(of_namespace).any(|metadata| metadata.deletion_timestamp.is_some())
+    }
+
     /// Whether a Service is ours and of this very Gateway. One with a selector is not ours, whoever its owner is: another
     /// implementation, which served the Gateway before, has yet to take it away.
     fn is_of(&self, there: &Service, plan: &ServicePlan) -> bool {
@@ -246,7 +252,12 @@ impl Comparison<'_> {
         }
     }
 
+    /// Notes what is to be done. Nothing new is made for a Gateway that is being deleted, nor in a namespace that is: the
+    /// API server would refuse it.
     fn put(&mut self, kind: TargetKind, key: Key, gateway: &Key, metadata: Option<&ObjectMeta>, action: Action) {
+        if metadata.is_none() && self.is_ending(gateway) {
+            return;
+        }
         let seen = metadata.and_then(|metadata| metadata.resource_version.clone()).unwrap_or_default();
         self.operations.by_target.insert(Target { kind, key }, Operation { gateway: gateway.clone(), action, seen });
     }

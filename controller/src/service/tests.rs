@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::status::tests::{Bench, identity};
+use crate::status::tests::{Bench, identity, rests_after_hours};
 
 const SERVICE: &str = "/api/v1/namespaces/shop/services/edge-headrace";
 const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices/edge-headrace-ipv4-0";
@@ -14,6 +14,11 @@ const PODS: &str = "/apis/discovery.k8s.io/v1/namespaces/headrace-system/endpoin
 fn start(bench: &Bench) -> watch::Receiver<Arc<Faults>> {
     let faults = watch::Sender::new(Arc::default());
     let told = faults.subscribe();
+    tokio::spawn(keeper(bench, faults));
+    told
+}
+
+fn keeper(bench: &Bench, faults: watch::Sender<Arc<Faults>>) -> impl Future<Output = ()> + Send + use<> {
     let inputs = Inputs {
         identity: identity(),
         store: Arc::clone(&bench.store),
@@ -21,8 +26,17 @@ fn start(bench: &Bench) -> watch::Receiver<Arc<Faults>> {
         leadership: bench.leadership.subscribe(),
     };
     let metrics = ServiceMetrics::new(&crate::metrics::Metrics::new());
-    tokio::spawn(run(bench.server.client(), inputs, faults, metrics));
-    told
+    run(bench.server.client(), inputs, faults, metrics)
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_nothing_to_do_sleeps() {
+    for leadership in [Leadership::Follower, Leadership::Leader { epoch: 1 }] {
+        let mut bench = Bench::new(0);
+        bench.compile();
+        bench.leadership.send_replace(leadership);
+        assert!(rests_after_hours(keeper(&bench, watch::Sender::new(Arc::default()))).await, "{leadership:?}");
+    }
 }
 
 fn pods(addresses: &[&str]) -> Value {

@@ -89,6 +89,10 @@ impl Bench {
 
     /// Starts the writer; it ends with the test.
     fn start(&self) {
+        tokio::spawn(self.writer());
+    }
+
+    fn writer(&self) -> impl Future<Output = ()> + Send + use<> {
         let inputs = Inputs {
             identity: identity(),
             store: Arc::clone(&self.store),
@@ -98,7 +102,7 @@ impl Bench {
             service_faults: self.service_faults.subscribe(),
         };
         let metrics = StatusMetrics::new(&crate::metrics::Metrics::new());
-        tokio::spawn(run(self.server.client(), inputs, metrics));
+        run(self.server.client(), inputs, metrics)
     }
 
     /// Compiles what the store has now.
@@ -138,6 +142,34 @@ impl Bench {
         let gateway = self.server.until(GATEWAY, is_expected).await;
         let programmed = condition(&gateway, "Programmed").unwrap();
         format!("{} {}", programmed["reason"].as_str().unwrap(), programmed["message"].as_str().unwrap())
+    }
+}
+
+/// Lets hours go by, in which nothing happens, and tells whether a task then comes to rest: who is ready again each time
+/// that it is looked at takes a processor for itself. The runtime's time must be paused.
+pub(crate) async fn rests_after_hours(task: impl Future<Output = ()>) -> bool {
+    const LOOKS: usize = 16;
+    let mut task = std::pin::pin!(task);
+    for _ in 0..LOOKS {
+        let _still_runs = futures::poll!(&mut task);
+        tokio::task::yield_now().await;
+    }
+    tokio::time::advance(Duration::from_secs(3 * 3600)).await;
+    (0..LOOKS).any(|_| {
+        let woken = Arc::new(Flag::default());
+        let waker = Arc::clone(&woken).into();
+        let _still_runs = task.as_mut().poll(&mut std::task::Context::from_waker(&waker));
+        !woken.0.load(std::sync::atomic::Ordering::Relaxed)
+    })
+}
+
+/// Whether anybody was woken.
+#[derive(Default)]
+struct Flag(std::sync::atomic::AtomicBool);
+
+impl std::task::Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
@@ -189,6 +221,16 @@ async fn what_says_already_what_it_should_is_not_written() {
     bench.leadership.send_replace(Leadership::Leader { epoch: 2 });
     bench.server.settled().await;
     assert_eq!(bench.server.writes()[before..], [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_nothing_to_do_sleeps() {
+    for leadership in [Leadership::Follower, Leadership::Leader { epoch: 1 }] {
+        let mut bench = Bench::new(1);
+        bench.compile();
+        bench.leadership.send_replace(leadership);
+        assert!(rests_after_hours(bench.writer()).await, "{leadership:?}");
+    }
 }
 
 #[tokio::test]

@@ -181,14 +181,13 @@ fn admit_host_pattern(text: &str) -> Result<HostPattern, Reason> {
     HostPattern::try_from(text).map_err(|fault| Reason::Hostname { host: text.to_owned(), fault })
 }
 
-/// Gives every listener its matches, from the greatest precedence to the least.
-fn fill(listeners: &mut [Listener], mut attached: Vec<Attached>, seed: Seed) {
-    attached.sort_by(|a, b| (a.listener, &b.precedence).cmp(&(b.listener, &a.precedence)));
-    for Attached { listener, host, path, candidate, .. } in attached {
-        listeners[listener].routes.entry(&host, || Paths::new(seed)).push(path, candidate);
+/// Gives every listener its matches.
+fn fill(listeners: &mut [Listener], attached: Vec<Attached>, seed: Seed) {
+    for Attached { listener, host, path, candidate } in attached {
+        listeners[listener].routes.entry(&host, || Paths::new((&host).into(), seed)).push(path, candidate);
     }
     for paths in listeners.iter_mut().flat_map(|listener| listener.routes.values_mut()) {
-        paths.skip_empty();
+        paths.settle();
     }
 }
 

@@ -1,16 +1,17 @@
 //! The matches on one host pattern, found by path.
 //!
-//! Filled from the greatest precedence to the least, so that within every list the first that holds is the winner, and
-//! the lists themselves are asked in the order of [`PathRank`](crate::PathRank). Takes time linear in the path, however
-//! many slashes it has, and allocates nothing when asked.
+//! Filled in any order and then settled: within every list the first that holds is the winner, and the lists themselves
+//! are asked in the order of [`PathRank`]. Few lists are long, so that this is cheaper than bringing a whole table into
+//! order. Takes time linear in the path, however many slashes it has, and allocates nothing when asked.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use regex::bytes::Regex;
 
 use crate::conditions::Conditions;
 use crate::keyed::{OctetMap, Seed};
-use crate::precedence::without_trailing_slash;
+use crate::precedence::{HostRank, PathRank, Precedence, without_trailing_slash};
 use crate::request::{Found, Request};
 use crate::table::Route;
 
@@ -20,6 +21,8 @@ pub(crate) struct Candidate {
     pub(crate) route: Arc<Route>,
     /// Index into the route's rules, of which it is one.
     pub(crate) rule: usize,
+    /// Index into the rule's matches.
+    pub(crate) place: usize,
     /// Absent where the path is all that is asked for.
     pub(crate) conditions: Option<Arc<Conditions>>,
 }
@@ -30,6 +33,23 @@ impl Candidate {
             return None;
         }
         Some(Found { route: &self.route, rule: &self.route.rules[self.rule], prefix_len })
+    }
+
+    fn precedence(&self, host: HostRank, path: PathRank) -> Precedence {
+        let conditions = self.conditions.as_deref();
+        Precedence {
+            host,
+            path,
+            websocket: conditions.is_some_and(|conditions| conditions.websocket),
+            method: conditions.is_some_and(|conditions| conditions.method.is_some()),
+            headers: conditions.map_or(0, |conditions| conditions.headers.len()),
+            query: conditions.map_or(0, |conditions| conditions.query.len()),
+            subprotocol: conditions.is_some_and(|conditions| !conditions.subprotocols.is_empty()),
+            created: Reverse(self.route.created),
+            route: Reverse(self.route.name.clone()),
+            rule: Reverse(self.rule),
+            place: Reverse(self.place),
+        }
     }
 }
 
@@ -49,6 +69,8 @@ pub(crate) struct Paths {
     /// The first is the root, which stands for the prefix `/`.
     nodes: Vec<Node>,
     regexes: Vec<(Arc<Regex>, Candidate)>,
+    /// Of the host pattern that all of them are on.
+    host: HostRank,
     seed: Seed,
 }
 
@@ -57,7 +79,7 @@ pub(crate) struct Paths {
 struct Node {
     /// The prefix's octets.
     len: usize,
-    /// The next shorter prefix. After [`Paths::skip_empty`], the next shorter one that has candidates.
+    /// The next shorter prefix. After [`Paths::settle`], the next shorter one that has candidates.
     parent: Option<usize>,
     children: OctetMap<usize>,
     candidates: Vec<Candidate>,
@@ -67,12 +89,12 @@ struct Node {
 const ROOT: usize = 0;
 
 impl Paths {
-    pub(crate) fn new(seed: Seed) -> Self {
+    pub(crate) fn new(host: HostRank, seed: Seed) -> Self {
         let root = Node { len: 0, parent: None, children: seed.map(), candidates: Vec::new() };
-        Paths { exact: seed.map(), nodes: vec![root], regexes: Vec::new(), seed }
+        Paths { exact: seed.map(), nodes: vec![root], regexes: Vec::new(), host, seed }
     }
 
-    /// Adds a candidate of lower precedence than all before it.
+    /// Adds a candidate.
     pub(crate) fn push(&mut self, pattern: PathPattern, candidate: Candidate) {
         match pattern {
             PathPattern::Exact(path) => self.exact.entry(path.into_boxed_bytes()).or_default().push(candidate),
@@ -100,8 +122,17 @@ impl Paths {
         at
     }
 
-    /// Links every prefix to the next shorter one that has candidates. Called once, when all are there.
-    pub(crate) fn skip_empty(&mut self) {
+    /// Brings every list into the order of precedence and links every prefix to the next shorter one that has candidates.
+    /// Called once, when all are there.
+    pub(crate) fn settle(&mut self) {
+        let host = self.host;
+        for candidates in self.exact.values_mut() {
+            sort(candidates, |candidate| candidate.precedence(host, PathRank::Exact));
+        }
+        for node in &mut self.nodes {
+            sort(&mut node.candidates, |candidate| candidate.precedence(host, PathRank::Prefix(node.len)));
+        }
+        sort(&mut self.regexes, |(regex, candidate)| candidate.precedence(host, PathRank::of_regex(regex)));
         // A parent stands before its children, so its own link is final when theirs are made.
         for at in 0..self.nodes.len() {
             if let Some(parent) = self.nodes[at].parent
@@ -146,6 +177,15 @@ impl Paths {
             regex.is_match(request.path.as_bytes()).then(|| candidate.found(request, 0)).flatten()
         })
     }
+}
+
+/// From the greatest precedence to the least.
+fn sort<T>(list: &mut Vec<T>, precedence: impl Fn(&T) -> Precedence) {
+    if list.len() > 1 {
+        list.sort_by_cached_key(|one| Reverse(precedence(one)));
+    }
+    // It stays as it is for as long as the table does.
+    list.shrink_to_fit();
 }
 
 /// What follows each slash: none for the empty prefix, one empty element for `/`.

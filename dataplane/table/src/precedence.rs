@@ -1,11 +1,11 @@
 //! Which of several matches wins, as a type with an order.
 //!
-//! Knows nothing of requests: precedence is a property of a match in a table, so a table is sorted once, when it is made.
+//! Knows nothing of requests: precedence is a property of a match in a table, so its lists are sorted once, when it is made.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use crate::wire;
+use regex::bytes::Regex;
 
 /// The rank of one match on one host pattern of one listener. Among the matches that hold, the greatest wins.
 ///
@@ -73,13 +73,10 @@ pub enum PathRank {
     Exact,
 }
 
-impl From<&wire::PathMatch> for PathRank {
-    fn from(path: &wire::PathMatch) -> Self {
-        match path {
-            wire::PathMatch::Exact(_) => PathRank::Exact,
-            wire::PathMatch::Prefix(prefix) => PathRank::Prefix(without_trailing_slash(prefix).len()),
-            wire::PathMatch::Regex(pattern) => PathRank::Regex(pattern.len()),
-        }
+impl PathRank {
+    /// Of an expression that matches whole paths: the octets that anchor it are the same for all.
+    pub(crate) fn of_regex(regex: &Regex) -> Self {
+        PathRank::Regex(regex.as_str().len())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::hosts::Hosts;
 use crate::keys::Keys;
 use crate::paths::Paths;
 use crate::peer::Peer;
+use crate::precedence::RouteName;
 use crate::request::{Found, Request};
 use crate::wire::{BackendProtocol, Protocol, QuicOptions};
 
@@ -165,6 +166,9 @@ impl Listener {
 pub struct Route {
     /// `Kind/namespace/name`.
     pub id: Arc<str>,
+    pub(crate) name: RouteName,
+    /// In seconds since the Unix epoch.
+    pub(crate) created: i64,
     /// The rules in the object's own order.
     pub rules: Vec<Arc<Rule>>,
 }

@@ -308,3 +308,43 @@ fn what_the_schema_refuses() -> Result<()> {
     }
     Ok(())
 }
+
+/// What only the table can tell: a pattern is no text, and no schema knows whether it compiles.
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn rules_that_the_table_refuses() -> Result<()> {
+    let edge = Edge::create("case-refused")?;
+    let namespace = edge.namespace.name();
+    let tunnels = Tunnels::open(&edge, &edge.url("wss", "/echo"), 5)?;
+    // The first is no expression, the second would be one of gigabytes.
+    for (name, pattern) in [("broken", "/("), ("endless", "/(a{1000}){1000}")] {
+        let late = format!("/of-{name}");
+        let route = json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": { "name": name, "namespace": namespace },
+            "spec": { "parentRefs": [{ "name": GATEWAY }], "rules": [
+                {
+                    "matches": [{ "path": { "type": "RegularExpression", "value": pattern } }],
+                    "backendRefs": [{ "name": "demo", "port": 80 }],
+                },
+                {
+                    "matches": [{ "path": { "type": "Exact", "value": late } }],
+                    "filters": [{ "type": "RequestRedirect", "requestRedirect": {
+                        "path": { "type": "ReplaceFullPath", "replaceFullPath": "/headers" }, "statusCode": 302,
+                    } }],
+                },
+            ] },
+        });
+        apply(&route.to_string())?;
+        // The other rule of the same route is served, and so is everybody else.
+        edge.wait_until_redirected(&late)?;
+        edge.wait_until_served("/bytes/7")?;
+        let said = wait_for(&format!("route {name} to be told"), || {
+            let route = get(namespace, "httproute", name)?.context("no route")?;
+            let condition = cluster::condition(&route, "/status/parents/0/conditions", "PartiallyInvalid");
+            Ok(condition.map(ToString::to_string))
+        })?;
+        ensure!(said.contains("UnsupportedValue") && said.contains("rules[0].matches[0]"), "{said}");
+    }
+    tunnels.close()
+}

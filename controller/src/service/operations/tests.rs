@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use headrace_compile::{PlannedPort, TransportProtocol};
+use headrace_compile::{Object, PlannedPort, TransportProtocol};
 use headrace_crds::gatewayparameters::{ExternalTrafficPolicy, ServiceType};
+use k8s_openapi::api::core::v1::Namespace;
 use serde_json::json;
 
 use super::*;
@@ -342,6 +343,28 @@ fn a_gateway_that_was_made_anew_waits_for_the_old_service_to_go() {
     let after = carried_out(&there, &operations);
     let expected = ["apply Service shop/edge-headrace", "apply EndpointSlice shop/edge-headrace-ipv4-0"];
     assert_eq!(words(&compare(&anew, &after)), expected);
+}
+
+#[test]
+fn nothing_new_is_made_for_what_is_ending() {
+    let plans = compiled(vec![plan("edge")]);
+    let before = world(&["edge"], &["10.0.0.1"]);
+    let there = carried_out(&before, &compare(&plans, &before));
+    let ending = json!({"name": "shop", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+    let namespace: Namespace = serde_json::from_value(json!({ "metadata": ending })).unwrap();
+    let mut gateway = gateway_api::gateways::Gateway::clone(&before.gateways[&Key::new("shop", "edge")]);
+    gateway.metadata.deletion_timestamp.clone_from(&namespace.metadata.deletion_timestamp);
+    let more = world(&["edge"], &["10.0.0.1", "10.0.0.2"]);
+    for end in [Object::from(namespace), Object::from(gateway)] {
+        let mut nothing_there = before.clone();
+        nothing_there.insert(end.clone());
+        assert_eq!(words(&compare(&plans, &nothing_there)), [""; 0], "{end:?}");
+        // What is there is kept as it should be until it goes.
+        let mut all_there = there.clone();
+        all_there.insert(end.clone());
+        more.endpoint_slices.values().for_each(|slice| put(&mut all_there, serde_json::to_value(&**slice).unwrap()));
+        assert_eq!(words(&compare(&plans, &all_there)), ["apply EndpointSlice shop/edge-headrace-ipv4-0"], "{end:?}");
+    }
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! Routes and where they are attached.
 //!
-//! Makes one candidate for each match on each host of each listener, with its precedence. Ordering them is for the
-//! caller.
+//! Makes one candidate for each match on each host of each listener. Ordering them is for the lists that they go into.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -11,7 +9,7 @@ use super::rule::{AdmittedMatch, admit_rule};
 use super::{Ids, admit_host_pattern, admit_id};
 use crate::hostname::HostPattern;
 use crate::paths::{Candidate, PathPattern};
-use crate::precedence::{Precedence, RouteName};
+use crate::precedence::RouteName;
 use crate::refused::{List, Place, Reason, Refused};
 use crate::table::{Listener, Route};
 use crate::wire;
@@ -21,7 +19,6 @@ pub(super) struct Attached {
     /// Index of the listener.
     pub(super) listener: usize,
     pub(super) host: HostPattern,
-    pub(super) precedence: Precedence,
     pub(super) path: PathPattern,
     pub(super) candidate: Candidate,
 }
@@ -53,9 +50,9 @@ pub(super) fn admit_routes(
         List::Candidates.check(count).map_err(Place::Table.refuses())?;
 
         let name = RouteName::from(route.id.as_str());
-        let route = Attaching { route: Arc::new(Route { id, rules }), name, created: route.created };
+        let route = Arc::new(Route { id, name, created: route.created, rules });
         for (listener, host) in &hosts {
-            attached.extend(route.on(*listener, host, &matches));
+            attached.extend(on(&route, *listener, host, &matches));
         }
     }
     Ok(attached)
@@ -93,47 +90,19 @@ fn admit_attachments(
     Ok(hosts)
 }
 
-/// A route that is being attached.
-struct Attaching {
-    route: Arc<Route>,
-    name: RouteName,
-    created: i64,
-}
-
-impl Attaching {
-    /// Every match of the route (by rule), on one host of one listener.
-    fn on(
-        &self,
-        listener: usize,
-        host: &HostPattern,
-        matches: &[Vec<AdmittedMatch>],
-    ) -> impl Iterator<Item = Attached> {
-        let of_rules = matches.iter().enumerate();
-        let each =
-            of_rules.flat_map(|(rule, matches)| matches.iter().enumerate().map(move |(at, one)| (rule, at, one)));
-        each.map(move |(rule, place, admitted)| Attached {
-            listener,
-            host: host.clone(),
-            precedence: self.precedence(host, rule, place, admitted),
-            path: admitted.path.clone(),
-            candidate: Candidate { route: self.route.clone(), rule, conditions: admitted.conditions.clone() },
-        })
-    }
-
-    fn precedence(&self, host: &HostPattern, rule: usize, place: usize, admitted: &AdmittedMatch) -> Precedence {
-        let conditions = admitted.conditions.as_deref();
-        Precedence {
-            host: host.into(),
-            path: admitted.path_rank,
-            websocket: conditions.is_some_and(|conditions| conditions.websocket),
-            method: conditions.is_some_and(|conditions| conditions.method.is_some()),
-            headers: conditions.map_or(0, |conditions| conditions.headers.len()),
-            query: conditions.map_or(0, |conditions| conditions.query.len()),
-            subprotocol: conditions.is_some_and(|conditions| !conditions.subprotocols.is_empty()),
-            created: Reverse(self.created),
-            route: Reverse(self.name.clone()),
-            rule: Reverse(rule),
-            place: Reverse(place),
-        }
-    }
+/// Every match of a route (by rule), on one host of one listener.
+fn on(
+    route: &Arc<Route>,
+    listener: usize,
+    host: &HostPattern,
+    matches: &[Vec<AdmittedMatch>],
+) -> impl Iterator<Item = Attached> {
+    let of_rules = matches.iter().enumerate();
+    let each = of_rules.flat_map(|(rule, matches)| matches.iter().enumerate().map(move |(at, one)| (rule, at, one)));
+    each.map(move |(rule, place, admitted)| Attached {
+        listener,
+        host: host.clone(),
+        path: admitted.path.clone(),
+        candidate: Candidate { route: Arc::clone(route), rule, place, conditions: admitted.conditions.clone() },
+    })
 }

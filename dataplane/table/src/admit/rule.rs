@@ -9,7 +9,6 @@ use super::{Ids, MAX_TEXT};
 use crate::conditions::Conditions;
 use crate::paths::PathPattern;
 use crate::pattern::{self, ValuePattern};
-use crate::precedence::PathRank;
 use crate::refused::{List, Place, Reason, Refused};
 use crate::table::Rule;
 use crate::wire;
@@ -17,7 +16,6 @@ use crate::wire;
 /// A match in checked form.
 pub(super) struct AdmittedMatch {
     pub(super) path: PathPattern,
-    pub(super) path_rank: PathRank,
     /// Absent where the path is all that is asked for.
     pub(super) conditions: Option<Arc<Conditions>>,
 }
@@ -60,7 +58,6 @@ fn admit_match(wire_match: &wire::Match) -> Result<AdmittedMatch, Reason> {
     };
     Ok(AdmittedMatch {
         path: admit_path(&wire_match.path)?,
-        path_rank: PathRank::from(&wire_match.path),
         conditions: (!conditions.are_none()).then(|| Arc::new(conditions)),
     })
 }
