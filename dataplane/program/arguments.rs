@@ -174,6 +174,18 @@ mod tests {
         assert_eq!(config.admin, Some(SocketAddr::from(([0, 0, 0, 0], 9090))));
         assert!(config.bind.iter().all(IpAddr::is_unspecified) && !config.bind.is_empty(), "{:?}", config.bind);
         assert_eq!((arguments.drain_delay().as_secs(), config.drain_timeout.as_secs()), (5, 30));
+        assert_eq!((config.pod.uid, config.pod.hop_address, config.pod.directory), (None, None, None));
+    }
+
+    #[test]
+    fn a_pod_that_is_named_counts_its_restarts_where_it_keeps_its_table() {
+        let more = ["--pod-uid", "5d2a", "--hop-address", "0.0.0.0:9444", "--aws-server-id", "LWV1oW+gjqQ="];
+        let pod = Arguments::try_parse_from(MINIMUM.iter().chain(&more)).unwrap().config().pod;
+        assert_eq!(pod.uid.as_deref(), Some("5d2a"));
+        assert_eq!(pod.hop_address, Some(SocketAddr::from(([0, 0, 0, 0], 9444))));
+        assert_eq!(pod.directory, Some(PathBuf::from("/var/run/headrace/table")));
+        assert_eq!(pod.aws_server_id.map(|id| id.to_string()).as_deref(), Some("2d6575a16fa08ea4"));
+        assert!(pod.kernel_steering);
     }
 
     #[test]
@@ -187,6 +199,9 @@ mod tests {
             ["--admin-address", "9090"],
             ["--drain-delay-seconds", "-1"],
             ["--bind", "everywhere"],
+            ["--workers", "129"],
+            ["--hop-address", "9444"],
+            ["--aws-server-id", "LWV1oW8="],
         ] {
             assert!(with(&more).is_err(), "{more:?}");
         }

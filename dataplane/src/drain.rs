@@ -92,14 +92,19 @@ impl TaskCount {
         self.shared.live.load(Ordering::Acquire)
     }
 
+    /// How many have ended.
+    pub(crate) fn ended(&self) -> u64 {
+        self.shared.ended.load(Ordering::Acquire)
+    }
+
     /// Waits until none is alive or `timeout` is over, and tells how it went. What ends after the call counts as
     /// finished: to be called before the drain starts, and waited for after.
     pub(crate) fn drained(&self, timeout: Duration) -> impl Future<Output = Drained> + '_ {
-        let ended_before = self.shared.ended.load(Ordering::Acquire);
+        let ended_before = self.ended();
         async move {
             // The error only says that time is up, which the count below says better.
             let _ = tokio::time::timeout(timeout, self.empty()).await;
-            let finished = self.shared.ended.load(Ordering::Acquire).wrapping_sub(ended_before);
+            let finished = self.ended().wrapping_sub(ended_before);
             Drained { finished, cut: self.live() }
         }
     }

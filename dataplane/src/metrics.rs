@@ -15,8 +15,9 @@ use cell::{Cell, Counter, Gauge, Histogram};
 use family::{Block, Blocks, Family, LabelValues, combinations, families};
 pub use label::Transport;
 pub(crate) use label::{
-    Change, Class, ConnectResult, DialResult, Direction, EarlyOutcome, HandshakeResult, Handover, HopDrop, HopKind, HopSent, ListenerState, Owner, Refusal, ResetCause,
-    RetryReason, Resumption, StoredTableEvent, UndecodableReason, UnroutableReason, UpdateResult, Version,
+    Change, Class, ConnectResult, DialResult, Direction, DrainResult, EarlyOutcome, Handover, HandshakeResult, HopDrop,
+    HopKind, HopSent, ListenerState, Owner, Refusal, ResetCause, Resumption, RetryReason, StoredTableEvent,
+    UndecodableReason, UnroutableReason, UpdateResult, Version,
 };
 
 families! {
@@ -73,6 +74,8 @@ families! {
         table_rejected_total: Counter() "Routing tables that were refused.";
         listeners: Gauge(transport: Transport, state: ListenerState) "Listening ports of the routing table.";
         draining: Gauge() "1 while the process finishes what is open and takes nothing new.";
+        drained_connections_total: Counter(result: DrainResult)
+            "Client connections that were there when the drain began, by what became of them.";
         access_log_dropped_total: Counter() "Access log lines lost because they could not be written fast enough.";
         subscription_connected: Gauge() "1 while a controller that publishes is subscribed to.";
         subscription_dials_total: Counter(result: DialResult) "Attempts to subscribe to a controller, by what came of them.";

@@ -17,9 +17,9 @@ use tokio::sync::Mutex;
 use crate::access_log::{AccessLog, AccessLogger};
 use crate::admin::{Admin, Readiness};
 use crate::certificates::{self, CertificateIndex, ListenerCertificates, ServerTls};
-use crate::drain::{DrainHandle, TaskCount};
+use crate::drain::{DrainHandle, Drained, TaskCount};
 use crate::listener::token::Tokens;
-use crate::metrics::{ListenerState, Metrics, ProcessMetrics, Transport};
+use crate::metrics::{DrainResult, ListenerState, Metrics, ProcessMetrics, Transport};
 use crate::quic::report::Uses;
 use crate::quic::{Pod, PodConfig};
 use crate::snapshot::Snapshot;
@@ -29,6 +29,9 @@ use crate::worker::Shared;
 
 /// How long the access log's last lines may take at the end.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often it is counted which connections have ended during a drain: more often than anybody looks.
+const DRAIN_COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a data plane runs. What is served comes by [`DataPlane::publish`].
 #[derive(Clone, Debug)]
@@ -291,13 +294,35 @@ impl DataPlane {
         self.shared.metrics.process().draining().set(1);
     }
 
+    /// Starts the drain, waits for its end, and counts meanwhile.
+    async fn drained(&self) -> Drained {
+        let connections = &self.shared.connections;
+        let count = |result| self.shared.metrics.process().drained_connections_total(result);
+        let mut counted = connections.ended();
+        let mut ended = std::pin::pin!(connections.drained(self.drain_timeout));
+        self.shared.drain.start();
+        let mut tick = tokio::time::interval(DRAIN_COUNT_INTERVAL);
+        let drained = loop {
+            let drained = tokio::select! {
+                drained = &mut ended => Some(drained),
+                _ = tick.tick() => None,
+            };
+            let now = connections.ended();
+            count(DrainResult::Finished).add(now.wrapping_sub(counted));
+            counted = now;
+            if let Some(drained) = drained {
+                break drained;
+            }
+        };
+        count(DrainResult::Cut).add(drained.cut);
+        drained
+    }
+
     /// Takes no new connection, tells clients to go elsewhere (GOAWAY, `Connection: close`), and waits for what is open
     /// to finish, for [`Config::drain_timeout`] at most. Then ends everything.
     pub async fn drain(self) -> DrainReport {
         self.leave_rotation();
-        let drained = self.shared.connections.drained(self.drain_timeout);
-        self.shared.drain.start();
-        let drained = drained.await;
+        let drained = self.drained().await;
         for worker in self.workers {
             worker.stop().await;
         }

@@ -37,9 +37,9 @@
 //!
 //! - The first octet has the version, 1, and the kind: 1 is [`Kind::Forward`], from entry to owner, 2 is [`Kind::Return`].
 //! - **Steering** is the one octet that decides which worker of the receiver gets the packet, `steering mod workers`, in
-//!   the kernel ([`steering::filter`]) and in user space ([`steering::worker_of`]). A Forward has there the octet of the connection ID that steers,
-//!   so that it lands at the worker whose connection it is, however many workers either pod has. A Return has there what
-//!   the Forward had as **answer**: the worker of the entry that forwards this client.
+//!   the kernel ([`steering::filter`]) and in user space ([`steering::worker_of`]). A Forward has there the octet of the
+//!   connection ID that steers, so that it lands at the worker whose connection it is, however many workers either pod
+//!   has. A Return has there what the Forward had as **answer**: the worker of the entry that forwards this client.
 //! - **Segment sizes are not in it.** A batch that the kernel cuts (GSO) is a batch of packets of one length here too, all
 //!   of them longer by [`OVERHEAD`]: the sender's kernel cuts those, the receiver's puts them together (GRO) and says the
 //!   length of each, and less the overhead that is the size to cut the client's batch by.

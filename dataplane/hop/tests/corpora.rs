@@ -8,8 +8,10 @@ use std::{fs, panic, path::Path};
 #[allow(unreachable_pub, reason = "the file belongs to a crate of its own")]
 mod entry;
 
-/// Every function and the name of its corpus.
-const ENTRIES: &[(&str, fn(&[u8]))] = &[("hop", entry::hop), ("hop-sealed", entry::hop_sealed)];
+/// A function and the name of its corpus.
+type Entry = (&'static str, fn(&[u8]));
+
+const ENTRIES: &[Entry] = &[("hop", entry::hop), ("hop-sealed", entry::hop_sealed)];
 
 fn run(entry: fn(&[u8]), name: &Path, data: &[u8]) {
     assert!(panic::catch_unwind(|| entry(data)).is_ok(), "{} fails on {data:02x?}", name.display());

@@ -72,6 +72,7 @@ fn table() -> wire::Table {
         http3: false,
         hostname: None,
         certificates: Vec::new(),
+        quic: wire::QuicOptions::default(),
     };
     wire::Table {
         listeners: vec![listener("http", 20_000), listener("https", 20_001)],

@@ -146,6 +146,14 @@ labels! {
         Failed = "failed",
     }
 
+    /// What became of a connection during a drain.
+    pub(crate) enum DrainResult {
+        /// It ended by itself.
+        Finished = "finished",
+        /// It was still there at the deadline.
+        Cut = "cut",
+    }
+
     /// What became of a datagram that arrived at the wrong worker.
     pub(crate) enum Handover {
         /// The right worker has it.

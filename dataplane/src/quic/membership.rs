@@ -162,11 +162,6 @@ impl Membership {
             Destination::Peer(_) | Destination::Unroutable(_) => None,
         }
     }
-
-    /// Whether IDs are issued that say whose they are: a pod that its peers do not know is not ready.
-    pub(crate) fn is_routable(&self) -> bool {
-        self.configs.encoding().is_some()
-    }
 }
 
 /// A pod's server ID, where IDs as long as ours have room for it.

@@ -64,6 +64,8 @@ pub(crate) struct Entrance {
     pub(crate) peer: ServerId,
     /// By what the peer finds the worker that it received the packets with. Only a [`Forwarder`] knows what it means.
     pub(crate) steer: u8,
+    /// The peer's address that the client sends to. A connection goes on to name the one that it began with.
+    pub(crate) local_ip: Option<IpAddr>,
 }
 
 /// Datagrams on their way into a worker's socket.
@@ -75,13 +77,6 @@ pub(crate) struct Inbound {
     pub(crate) octets: Bytes,
     /// Through whom they came. `None` is another worker of this process.
     pub(crate) entrance: Option<Entrance>,
-}
-
-impl Inbound {
-    /// The same, where they are.
-    pub(crate) fn batch(&self) -> Batch<'_> {
-        Batch { flow: self.flow, stride: self.stride, octets: &self.octets }
-    }
 }
 
 /// Who knows the way to peers. Each worker has one, which is called on its thread only.
@@ -202,7 +197,7 @@ mod tests {
         }
         for octets in [1, 2, 3] {
             let Poll::Ready(taken) = inlet.poll_take(cx) else { panic!("nothing there") };
-            assert_eq!(taken.batch().octets.len(), octets);
+            assert_eq!(taken.octets.len(), octets);
         }
         drop(outlet);
         assert!(inlet.poll_take(cx).is_pending(), "an end that nobody holds is no reason to spin");

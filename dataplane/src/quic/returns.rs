@@ -59,7 +59,7 @@ mod tests {
     }
 
     fn entrance(number: u8) -> Entrance {
-        Entrance { peer: ServerId::try_from(&[number; 8][..]).unwrap(), steer: number }
+        Entrance { peer: ServerId::try_from(&[number; 8][..]).unwrap(), steer: number, local_ip: None }
     }
 
     #[test]

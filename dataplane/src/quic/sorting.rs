@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn what_is_given_away_and_what_is_kept() {
-        let cases: [(&[u8], &[u8], &[&[u8]]); 8] = [
+        type Case = (&'static [u8], &'static [u8], &'static [&'static [u8]]);
+        let cases: [Case; 8] = [
             (&[], &[], &[]),
             (&[0, 1, 2], &[0, 1, 2], &[]),
             (&[0, 1], &[0, 1], &[]),

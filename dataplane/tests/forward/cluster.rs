@@ -169,7 +169,6 @@ impl Cluster {
             certificates: vec![credential.wire()],
             keys: Some(keys()),
             peers: pods.iter().enumerate().map(peer).collect(),
-            ..wire::Table::default()
         };
         Self { pods, echo, table }
     }

@@ -7,9 +7,11 @@ mod balancer;
 #[allow(dead_code, reason = "shared with other tests")]
 mod certificates;
 #[path = "../quic/client.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod client;
 mod cluster;
 #[path = "../proxy/patience.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod patience;
 #[path = "../proxy/stage/port.rs"]
 mod port;

@@ -15,7 +15,7 @@ const TUNNELS: u8 = 20;
 const MOVES: usize = 20;
 
 /// Octets of the transfer that goes on while it moves: some round trips of a whole window.
-const TRANSFER: usize = 4 * 1024 * 1024;
+const TRANSFER: usize = 16 * 1024 * 1024;
 
 async fn a_client_moves_from_pod_to_pod(pods: usize, kernel_steering: bool) {
     let cluster = Cluster::serving(pods, kernel_steering).await;

@@ -37,11 +37,11 @@ async fn who_drains_is_forwarded_to_and_who_is_gone_is_not() {
     cluster.publish().await;
     client.moves();
     within("an echo", transfer(&mut tunnel, 1, 5_000)).await;
-    let before = cluster.pods[1].forwarded().await.0;
-    assert!(before > 0.0);
+    assert!(cluster.pods[1].forwarded().await.0 > 0.0);
 
     cluster.table.peers[0].standing = Standing::Gone;
     cluster.pods[1].publish(&cluster.table).await;
+    let before = cluster.pods[1].forwarded().await.0;
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.send_to(&packet(cid(0, 9).as_slice(), 200), cluster.pods[1].address).await.unwrap();
     // The peer answers in its place.

@@ -59,7 +59,7 @@ async fn a_safe_request_is_served_before_the_handshake_is_complete() {
         let early = request(method.clone(), "/early", &[], b"").map(|_| ());
         exchanges.push(connection.begin(early, false).await.unwrap());
         let seen = origin.seen().await;
-        assert_eq!((seen.method, seen.values("early-data")), (method, vec!["1"]));
+        assert_eq!((&seen.method, seen.values("early-data")), (&method, vec!["1"]));
     }
     assert_eq!(stage.metric(&early("served")).await, 3.0);
     path.release();

@@ -42,6 +42,11 @@ impl Client {
         Tunnel::new(send, recv)
     }
 
+    /// Whether the pod takes more requests on this connection: it has not said GOAWAY.
+    pub(crate) fn is_open(&self) -> bool {
+        self.opener.is_open()
+    }
+
     /// Goes on from another port, as behind a NAT that has forgotten.
     pub(crate) fn moves(&self) {
         self.endpoint.rebind(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).unwrap();

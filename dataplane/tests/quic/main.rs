@@ -21,6 +21,7 @@ mod raw;
 #[allow(dead_code, reason = "shared with other tests")]
 mod table;
 
+mod drain;
 mod moves;
 mod ports;
 mod resets;

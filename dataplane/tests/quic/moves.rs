@@ -2,12 +2,13 @@
 //! packets to their worker, and with workers handing them over.
 
 use headrace_http3::Tunnel;
+use headrace_table::wire::{Phase, Standing};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
 use crate::client::Client;
-use crate::patience::within;
-use crate::plane::{Options, Plane};
+use crate::patience::{eventually, within};
+use crate::plane::{Options, Plane, UID, keys_with, peer};
 
 /// Tunnels of a client.
 const TUNNELS: u8 = 8;
@@ -24,7 +25,7 @@ fn octet(tunnel: u8, at: usize) -> u8 {
 }
 
 /// Sends so much, and takes back the same.
-async fn transfer(tunnel: &mut Tunnel, number: u8, length: usize) {
+pub(crate) async fn transfer(tunnel: &mut Tunnel, number: u8, length: usize) {
     let (mut from, mut to) = tokio::io::split(tunnel);
     let sending = async {
         let mut at = 0;
@@ -89,7 +90,44 @@ async fn a_client_moves_between_and_amid_transfers() {
         let (taken, dropped) = plane.handed_over().await;
         assert_eq!(taken > 0.0, !kernel_steering, "{taken} handed over, with the kernel steering: {kernel_steering}");
         assert_eq!(dropped, 0.0);
+        // Each connection is looked at once in a while, and for the last time at its end.
+        drop((client, tunnels));
+        eventually("the change is seen", async || {
+            (plane.metric("quic_address_changes_total{change=\"port\"}").await > 0.0).then_some(())
+        })
+        .await;
     }
+}
+
+#[tokio::test]
+async fn keys_are_replaced_under_clients() {
+    let plane = Plane::start(Options::default()).await;
+    let mut clients = Vec::new();
+    // Two rotations, step by step: what a table says of each number.
+    let steps: [&[(u8, Phase)]; 7] = [
+        &[(0, Phase::Encoding)],
+        &[(0, Phase::Encoding), (1, Phase::Published)],
+        &[(0, Phase::Draining), (1, Phase::Encoding)],
+        &[(0, Phase::Draining), (1, Phase::Encoding), (2, Phase::Published)],
+        &[(0, Phase::Draining), (1, Phase::Draining), (2, Phase::Encoding)],
+        &[(1, Phase::Draining), (2, Phase::Encoding)],
+        &[(2, Phase::Encoding)],
+    ];
+    for (revision, phases) in (1..).zip(steps) {
+        let mut table = plane.table();
+        table.keys = Some(keys_with(revision, phases));
+        table.peers = vec![peer(UID, "0000000000000001", Standing::Live)];
+        plane.publish(table).await;
+        let mut client = Client::connect(plane.address()).await;
+        let tunnel = client.tunnel().await;
+        clients.push((client, tunnel));
+        for (client, tunnel) in &mut clients {
+            client.moves();
+            within("an echo", transfer(tunnel, 1, 3000)).await;
+        }
+    }
+    assert_eq!(plane.handed_over().await, (0.0, 0.0));
+    assert_eq!(plane.metric("quic_unroutable_issued_total{reason=\"no_config\"}").await, 0.0);
 }
 
 #[tokio::test]

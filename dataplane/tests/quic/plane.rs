@@ -1,8 +1,9 @@
 //! A data plane on free ports of the loopback, behind which every tunnel is answered with what it sends.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use headrace_dataplane::{Config, DataPlane, PodConfig, Published, Retry};
+use headrace_dataplane::{Config, DataPlane, DrainReport, PodConfig, Published, Retry};
 use headrace_table::{Table, wire};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -33,11 +34,15 @@ pub(crate) struct Options {
     pub(crate) retry: Retry,
     /// Where it serves, if not at a port of its own: it has [`OTHER_UID`] then.
     pub(crate) at: Option<SocketAddr>,
+    /// Whether it takes packets of other pods.
+    pub(crate) has_hop: bool,
+    pub(crate) drain_timeout: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { workers: 4, kernel_steering: true, retry: Retry::Never, at: None }
+        let drain_timeout = Duration::from_secs(5);
+        Self { workers: 4, kernel_steering: true, retry: Retry::Never, at: None, has_hop: false, drain_timeout }
     }
 }
 
@@ -46,6 +51,7 @@ pub(crate) struct Plane {
     plane: DataPlane,
     echo: Raw,
     address: SocketAddr,
+    hop: Option<SocketAddr>,
     admin: SocketAddr,
 }
 
@@ -57,18 +63,24 @@ pub(crate) fn peer(id: &str, server_id: &str, standing: wire::Standing) -> wire:
 
 /// Keys with one configuration, which encodes.
 pub(crate) fn keys() -> wire::Keys {
+    keys_with(1, &[(0, wire::Phase::Encoding)])
+}
+
+/// Keys with these configurations.
+pub(crate) fn keys_with(revision: u64, phases: &[(u8, wire::Phase)]) -> wire::Keys {
     let secret = |id: u32| wire::Secret { id, octets: format!("{id:064x}") };
+    let configurations = phases.iter().map(|(number, phase)| wire::Configuration {
+        number: *number,
+        phase: *phase,
+        form: wire::Form::Encrypted,
+        server_id_octets: 8,
+        nonce_octets: 8,
+        key: KEY.iter().map(|octet| format!("{:02x}", octet ^ number)).collect(),
+    });
     wire::Keys {
         id: wire::KEYS_ID.to_owned(),
-        revision: 1,
-        configurations: vec![wire::Configuration {
-            number: 0,
-            phase: wire::Phase::Encoding,
-            form: wire::Form::Encrypted,
-            server_id_octets: 8,
-            nonce_octets: 8,
-            key: KEY.iter().map(|octet| format!("{octet:02x}")).collect(),
-        }],
+        revision,
+        configurations: configurations.collect(),
         hop: vec![secret(1)],
         reset: secret(2),
         tokens: vec![secret(3)],
@@ -81,12 +93,19 @@ impl Plane {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let address = options.at.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let uid = if options.at.is_some() { OTHER_UID } else { UID };
-        let pod = PodConfig { uid: Some(uid.into()), kernel_steering: options.kernel_steering, ..PodConfig::default() };
+        let hop = options.has_hop.then(|| SocketAddr::new(address.ip(), free_port()));
+        let pod = PodConfig {
+            uid: Some(uid.into()),
+            hop_address: hop,
+            kernel_steering: options.kernel_steering,
+            ..PodConfig::default()
+        };
         let plane = DataPlane::start(Config {
             workers: options.workers,
             bind: vec![address.ip()],
             admin: Some(admin),
             retry: options.retry,
+            drain_timeout: options.drain_timeout,
             pod,
             ..Config::default()
         });
@@ -96,7 +115,7 @@ impl Plane {
             // Ends when the data plane does.
             let _ended = tokio::io::copy(&mut from, &mut to).await;
         });
-        Self { plane: plane.unwrap(), echo: echo.await, address, admin }
+        Self { plane: plane.unwrap(), echo: echo.await, address, hop, admin }
     }
 
     /// One that serves without keys.
@@ -126,6 +145,20 @@ impl Plane {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it takes packets of other pods.
+    pub(crate) fn hop(&self) -> SocketAddr {
+        self.hop.expect("it has one")
+    }
+
+    pub(crate) fn plane(&self) -> &DataPlane {
+        &self.plane
+    }
+
+    /// Drains to the end.
+    pub(crate) async fn drain(self) -> DrainReport {
+        within("the drain", self.plane.drain()).await
     }
 
     /// The value of one series, without the prefix of all.

@@ -26,12 +26,12 @@ const SILENCE: Duration = Duration::from_millis(300);
 /// Between two packets that call for a reset: an endpoint sends one in 20 ms, so that it cannot be made to flood.
 const PAUSE: Duration = Duration::from_millis(60);
 
-/// An ID of the server with this last octet, which no connection has.
-fn cid(server: &str, nonce: u8) -> ConnectionId {
+/// An ID of a server, by its number, which no connection has.
+fn cid(server: &str, number: u8) -> ConnectionId {
     let config = Config::encrypted(ConfigId::FIRST, Layout::SINGLE_BLOCK, LowBits::Random, Key::from(KEY));
     let server = u64::from_str_radix(server, 16).unwrap().to_be_bytes();
-    let nonce = Nonce::try_from(&[0xff, 0xff, 0xff, 0, 0, 0, 0, nonce][..]).unwrap();
-    config.encode(&ServerId::try_from(&server[..]).unwrap(), &nonce, nonce).unwrap()
+    let nonce = Nonce::try_from(&[0xff, 0xff, 0xff, 0, 0, 0, 0, number][..]).unwrap();
+    config.encode(&ServerId::try_from(&server[..]).unwrap(), &nonce, number).unwrap()
 }
 
 /// The token of an ID on a port, by the secret of [`keys`]: what the pod whose ID it is gave its client.
@@ -57,7 +57,7 @@ fn ask(to: SocketAddr, cid: &[u8]) -> Option<Vec<u8>> {
     socket.recv(&mut answer).ok().map(|count| answer[..count].to_vec())
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn only_for_ids_of_our_own_and_of_who_is_gone() {
     for kernel_steering in [true, false] {
         let plane = Plane::start(Options { kernel_steering, ..Options::default() }).await;

@@ -20,8 +20,8 @@ async fn client_of(site: &Site, path: &str) -> Session {
     let (quic, _) = site.connect().await;
     quic.set_max_concurrent_bi_streams(300_u32.into());
     quic.set_max_concurrent_uni_streams(300_u32.into());
-    let url = format!("https://localhost{path}").parse().unwrap();
-    let request = ConnectRequest { url, protocols: Vec::new(), headers: http::HeaderMap::new() };
+    let url: url::Url = format!("https://localhost{path}").parse().unwrap();
+    let request = ConnectRequest::new(url);
     timeout(PATIENCE, Session::connect(quic, request)).await.unwrap().unwrap()
 }
 

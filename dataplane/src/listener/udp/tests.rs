@@ -98,7 +98,9 @@ impl Scene {
         std::mem::take(&mut self.forwarder.forwarded.lock().unwrap())
     }
 
-    fn reply(&self, worker: usize, contents: &[u8]) {
+    async fn reply(&self, worker: usize, contents: &[u8]) {
+        let mut poller = (Arc::clone(&self.sockets[worker]) as Arc<dyn AsyncUdpSocket>).create_io_poller();
+        poll_fn(|cx| poller.as_mut().poll_writable(cx)).await.unwrap();
         let destination = self.client.local_addr().unwrap();
         let transmit = Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None };
         self.sockets[worker].try_send(&transmit).unwrap();
@@ -146,7 +148,7 @@ async fn each_packet_goes_where_it_belongs() {
 async fn what_a_peer_brings_is_shared_out_and_never_sent_on() {
     let scene = Scene::new();
     let flow = Flow { client: scene.client.local_addr().unwrap(), local_ip: None, ecn: None };
-    let entrance = Some(Entrance { peer: server(2), steer: 0 });
+    let entrance = Some(Entrance { peer: server(2), steer: 0, local_ip: None });
     let bring = |packets: &[Vec<u8>]| {
         let octets = packets.concat().into();
         scene.pod.deliver(scene.to.port(), &Inbound { flow, stride: packets[0].len(), octets, entrance })
@@ -167,31 +169,31 @@ async fn what_a_peer_brings_is_shared_out_and_never_sent_on() {
 #[tokio::test]
 async fn replies_go_back_the_way_that_packets_came() {
     let scene = Scene::new();
-    scene.reply(0, b"directly");
+    scene.reply(0, b"directly").await;
     assert_eq!(scene.received(), b"directly");
 
     let flow = Flow { client: scene.client.local_addr().unwrap(), local_ip: None, ecn: None };
-    let entrance = Some(Entrance { peer: server(2), steer: 0 });
+    let entrance = Some(Entrance { peer: server(2), steer: 0, local_ip: None });
     let bring = || {
         let octets: Bytes = short(1, 0).into();
         scene.pod.deliver(scene.to.port(), &Inbound { flow, stride: octets.len(), octets, entrance }).unwrap();
     };
     bring();
     scene.next(0).await;
-    scene.reply(0, b"through the peer");
+    scene.reply(0, b"through the peer").await;
     assert_eq!(*scene.forwarder.answered.lock().unwrap(), [b"through the peer".to_vec()]);
 
     // The balancer changes its mind.
     scene.send(&short(1, 0));
     scene.next(0).await;
-    scene.reply(0, b"directly again");
+    scene.reply(0, b"directly again").await;
     assert_eq!(scene.received(), b"directly again");
 
     // The peer goes away.
     bring();
     scene.next(0).await;
     scene.forwarder.is_gone.store(true, Ordering::Relaxed);
-    scene.reply(0, b"there is nobody else");
+    scene.reply(0, b"there is nobody else").await;
     assert_eq!(scene.received(), b"there is nobody else");
     assert_eq!(scene.forwarder.answered.lock().unwrap().len(), 1);
 }
@@ -211,7 +213,7 @@ async fn who_is_to_go_gives_new_connections_away_and_keeps_what_began() {
     assert_eq!(scene.next(0).await, [short(1, 0)], "connections stay");
     // What a peer gives us is not given back.
     let flow = Flow { client: scene.client.local_addr().unwrap(), local_ip: None, ecn: None };
-    let entrance = Some(Entrance { peer: server(2), steer: 0 });
+    let entrance = Some(Entrance { peer: server(2), steer: 0, local_ip: None });
     let octets: Bytes = initial(3, 0).into();
     scene.pod.deliver(scene.to.port(), &Inbound { flow, stride: octets.len(), octets, entrance }).unwrap();
     assert_eq!(scene.next(0).await, [initial(3, 0)]);
@@ -249,11 +251,12 @@ async fn a_worker_without_an_endpoint_is_answered_for() {
 fn a_batch_that_is_too_long_for_a_buffer_comes_in_parts() {
     let flow = Flow { client: "127.0.0.1:1".parse().unwrap(), local_ip: None, ecn: None };
     let inbound = |octets: &'static [u8], stride| Inbound { flow, stride, octets: octets.into(), entrance: None };
-    let cases: [(&'static [u8], usize, usize, &[&[u8]]); 5] = [
+    type Case = (&'static [u8], usize, usize, &'static [&'static [u8]]);
+    let cases: [Case; 5] = [
         (b"abcdef", 2, 6, &[b"abcdef"]),
         (b"abcdef", 2, 5, &[b"abcd", b"ef"]),
         (b"abcde", 2, 4, &[b"abcd", b"e"]),
-        (b"abcde", 2, 3, &[b"ab", b"cd", b"e"]),
+        (b"abcdefg", 2, 3, &[b"ab", b"cd", b"efg"]),
         // One that nobody was told could be sent.
         (b"abcde", 4, 3, &[b""]),
     ];

@@ -184,7 +184,7 @@ impl Receiving {
             flow: Flow { client, local_ip: local, ecn: codepoint_of(ecn) },
             stride: batch.stride,
             octets: batch.octets.clone(),
-            entrance: Some(Entrance { peer: batch.from, steer: answer }),
+            entrance: Some(Entrance { peer: batch.from, steer: answer, local_ip: local }),
         };
         if self.pod.deliver(port, &inbound).is_err() {
             let looped = self.others(batch);

@@ -144,7 +144,7 @@ impl Forwarder for Sending {
             answer: 0,
             ecn: ecn_of(reply.ecn),
             client: reply.destination,
-            local: reply.src_ip,
+            local: entrance.local_ip,
             port,
         };
         let stride = reply.segment_size.unwrap_or(reply.contents.len());

@@ -19,6 +19,9 @@ use crate::quic::{Pod, PodConfig};
 /// No wait is longer: what takes longer than this is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a runtime is left alone.
+const SETTLED: Duration = Duration::from_millis(20);
+
 /// The ports of clients' packets in these tests.
 const PORT: u16 = 443;
 
@@ -43,12 +46,13 @@ fn free() -> SocketAddr {
 }
 
 fn peers(first: SocketAddr, second: SocketAddr) -> Vec<wire::Peer> {
-    let at = |id, number, hop: SocketAddr| wire::Peer { hop: Some(hop.to_string()), ..peer(id, number, Standing::Live) };
+    let at =
+        |id, number, hop: SocketAddr| wire::Peer { hop: Some(hop.to_string()), ..peer(id, number, Standing::Live) };
     vec![at("own", 1, first), at("peer", 2, second)]
 }
 
 impl Scene {
-    fn new(workers: usize) -> Self {
+    async fn new(workers: usize) -> Self {
         let workers = Workers::new(workers).unwrap();
         let address = free();
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -60,6 +64,8 @@ impl Scene {
         let worker = PodWorker::new(pod, 0, metrics.worker(), metrics.datagrams(0));
         let _receiving = hop.start(&worker).unwrap();
         let peer = TokioRuntime.wrap_udp_socket(socket).unwrap();
+        // The runtime hears of new sockets that they can be written to when it has nothing else to do.
+        tokio::time::sleep(SETTLED).await;
         Self { worker, metrics, hop, address, peer, _receiving }
     }
 
@@ -120,7 +126,7 @@ fn flow() -> Flow {
 
 #[tokio::test]
 async fn a_batch_goes_out_and_comes_in_as_one() {
-    let scene = Scene::new(1);
+    let scene = Scene::new(1).await;
     let octets = datagrams(5, 1_200);
     scene.forwarder().forward(&server(2), PORT, &Batch { flow: flow(), stride: 1_200, octets: &octets });
     let Received { octets: packets, meta } = scene.received().await;
@@ -153,7 +159,7 @@ async fn a_batch_goes_out_and_comes_in_as_one() {
 
 #[tokio::test]
 async fn a_reply_goes_by_the_entrance() {
-    let scene = Scene::new(1);
+    let scene = Scene::new(1).await;
     let contents = [vec![1; 1_352], vec![2; 1_352], vec![3; 40]].concat();
     let destination = flow().client;
     let reply = Transmit {
@@ -163,24 +169,24 @@ async fn a_reply_goes_by_the_entrance() {
         segment_size: Some(1_352),
         src_ip: Some("198.51.100.9".parse().unwrap()),
     };
-    let entrance = Entrance { peer: server(2), steer: 9 };
+    let entrance = Entrance { peer: server(2), steer: 9, local_ip: flow().local_ip };
     assert!(scene.forwarder().answer(&entrance, PORT, &reply));
     let Received { octets: packets, meta } = scene.received().await;
     let mut receiver = Receiver::default();
     receiver.adopt(&scene.roster());
     let opened = receiver.open(&packets[..meta.stride]).unwrap();
     let Envelope { kind, steering, client, local, port, .. } = opened.header.envelope;
-    assert_eq!((kind, steering, client, local, port), (Kind::Return, 9, destination, reply.src_ip, PORT));
+    assert_eq!((kind, steering, client, local, port), (Kind::Return, 9, destination, flow().local_ip, PORT));
     assert_eq!(opened.datagram, &contents[..1_352]);
     scene.counts("hop_sent_total{kind=\"return\",result=\"sent\"}", 3).await;
     // Who is no peer, or has gone, sends nothing for us.
-    let nobody = Entrance { peer: server(7), steer: 0 };
+    let nobody = Entrance { peer: server(7), steer: 0, local_ip: None };
     assert!(!scene.forwarder().answer(&nobody, PORT, &reply));
 }
 
 #[tokio::test]
 async fn a_peer_gets_no_more_than_a_burst_at_once() {
-    let scene = Scene::new(1);
+    let scene = Scene::new(1).await;
     let octets = datagrams(2 * FORWARDS_BURST, 30);
     scene.forwarder().forward(&server(2), PORT, &Batch { flow: flow(), stride: 30, octets: &octets });
     scene.counts("hop_sent_total{kind=\"forward\",result=\"limited\"}", FORWARDS_BURST).await;
@@ -190,7 +196,7 @@ async fn a_peer_gets_no_more_than_a_burst_at_once() {
 
 #[tokio::test]
 async fn what_arrives_at_the_wrong_worker_is_handed_over_once_it_is_proved() {
-    let scene = Scene::new(2);
+    let scene = Scene::new(2).await;
     // The other worker does not run: what is handed over to it stays in its queue.
     let mut queue = scene.hop.members[1].taken.lock().unwrap().take().unwrap();
     let workers = Workers::new(1).unwrap();
