@@ -1,8 +1,9 @@
 //! The engine: from snapshots of the World to generations.
 //!
 //! Owns when to compile (see [`debounce`]), and what the compiler is told besides the objects: which ports were given out,
-//! what pods refused. Every replica compiles, so that one that becomes the leader has a generation at hand; who does not lead
-//! takes its time. Nothing comes out before every kind that exists has been listed once. It must not know how objects come in nor where tables go.
+//! what pods refused. Every replica compiles, so that one that becomes the leader has a generation at hand; who does not
+//! lead takes its time. Nothing comes out before every kind that exists has been listed once. It must not know how objects
+//! come in nor where tables go.
 
 pub mod debounce;
 mod refusal;
