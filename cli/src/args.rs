@@ -30,7 +30,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Say how an installation in a cluster is: pods, what each serves, Gateways, tunnels
     Status(status::StatusArgs),
-    /// Talk over a WebSocket: lines in, messages out
+    /// Talk over a WebSocket or a WebTransport session: lines in, messages out
     Connect(connect::ConnectArgs),
     /// Put load on a proxy and measure what it costs
     Bench(bench::BenchArgs),

@@ -1,4 +1,4 @@
-//! WebSocket tunnels from the client's side, over each HTTP version.
+//! WebSocket tunnels from the client's side, over each HTTP version, and WebTransport sessions over HTTP/3.
 //!
 //! Owns dialling and handshakes. Every tunnel is a byte pipe in the end; what frames run through it is for those who
 //! open it.
@@ -10,17 +10,20 @@ mod http1;
 mod http2;
 mod http3;
 mod prefixed;
+mod quic;
 mod target;
 mod tcp;
 mod tls;
+mod webtransport;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use connection::Connection;
 pub(crate) use error::ClientError;
 pub(crate) use handshake::{Offer, Opened, RESERVED};
-pub(crate) use target::{Resolve, Target};
+pub(crate) use target::{Resolve, Target, Url};
 pub(crate) use tls::{Roots, TlsSettings};
+pub(crate) use webtransport::Carrier;
 
 /// A byte pipe.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}

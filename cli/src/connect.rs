@@ -1,29 +1,34 @@
-//! `headrace connect`: a WebSocket in a terminal. Lines in, messages out.
+//! `headrace connect`: a WebSocket in a terminal, or a WebTransport session. Lines in, messages out.
 //!
-//! Owns the choice of an HTTP version and what is said about it; the conversation itself is [`session`]'s.
+//! Owns the choice of an HTTP version and what is said about it; the conversation itself is [`session`]'s, and with
+//! WebTransport [`webtransport`]'s, or [`forward`]'s where local connections take the terminal's place.
 
+mod forward;
+mod lines;
 mod session;
+mod webtransport;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN};
 
-use crate::args::{EXIT_FAILURE, Format};
+use crate::args::{EXIT_FAILURE, EXIT_USAGE, Format};
 use crate::bench;
 use crate::client::{
-    ClientError, Connection, Dialer, HttpVersion, Offer, Opened, RESERVED, Resolve, Roots, Target, TlsSettings,
+    ClientError, Connection, Dialer, HttpVersion, Offer, Opened, RESERVED, Resolve, Roots, Target, TlsSettings, Url,
 };
 use crate::development_ca::CA_CERTIFICATE_FILE;
 use crate::output::complain;
 
 /// What `connect` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 closed in good order (1000, 1001 or no code), 1 no tunnel, 2 wrong usage, \
-                        3 closed otherwise.\nCtrl-D closes with 1000.")]
+#[command(after_help = "Exit codes: 0 closed in good order (1000, 1001 or no code; 0 with WebTransport), 1 no tunnel \
+                        or session, 2 wrong usage, 3 closed otherwise.\nCtrl-D closes with 1000; with WebTransport it \
+                        ends the stream, and then the session with 0.")]
 pub(crate) struct ConnectArgs {
-    /// Where to: wss://HOST:PORT/PATH, or ws:// for clear text
-    url: Target,
+    /// Where to: wss://HOST:PORT/PATH, or ws:// for clear text; https:// with --webtransport
+    url: Url,
     #[command(flatten)]
     dial: DialArgs,
     /// Send lines as binary messages
@@ -35,8 +40,26 @@ pub(crate) struct ConnectArgs {
     /// Measure echoes in a closed loop in place of a conversation
     #[arg(long)]
     bench: bool,
+    #[command(flatten, next_help_heading = "WebTransport")]
+    webtransport: WebTransportArgs,
     #[command(flatten, next_help_heading = "Load, with --bench")]
     load: bench::LoadArgs,
+}
+
+/// What is said of a session rather than of a WebSocket.
+#[derive(Debug, clap::Args)]
+struct WebTransportArgs {
+    /// Open a WebTransport session; lines go out on a bidirectional stream
+    #[arg(long, conflicts_with_all = ["binary", "bench", "http1", "http2"])]
+    webtransport: bool,
+    /// Send each line as a datagram
+    #[arg(long, requires = "webtransport")]
+    datagrams: bool,
+    /// Listen on this machine and carry what comes over sessions, until told to stop: tcp:ADDRESS:PORT or
+    /// udp:ADDRESS:PORT
+    #[arg(short = 'L', long = "listen", value_name = "LISTEN",
+          conflicts_with_all = ["binary", "bench", "http1", "http2", "datagrams"])]
+    listen: Vec<forward::Listen>,
 }
 
 /// How to get a tunnel, the same for every command that opens some.
@@ -54,7 +77,10 @@ pub(crate) struct DialArgs {
     /// Offer a subprotocol; the first is preferred
     #[arg(long, value_name = "P")]
     subprotocol: Vec<String>,
-    /// Add a header, such as `Origin: https://app.example.com`
+    /// Say where the page comes from that a browser would ask for: `https://app.example.com`
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Option<HeaderValue>,
+    /// Add a header, such as `Cookie: session=1`
     #[arg(long, value_name = "K:V", value_parser = header)]
     header: Vec<(HeaderName, HeaderValue)>,
     /// Trust the certificates of this PEM file and no others
@@ -108,7 +134,10 @@ impl DialArgs {
 
     /// The handshake's headers.
     pub(crate) fn offer(&self) -> Offer {
-        let headers: HeaderMap = self.header.iter().cloned().collect();
+        let mut headers: HeaderMap = self.header.iter().cloned().collect();
+        if let Some(origin) = &self.origin {
+            headers.insert(ORIGIN, origin.clone());
+        }
         Offer { subprotocols: self.subprotocol.clone(), headers }
     }
 
@@ -133,16 +162,40 @@ impl DialArgs {
     }
 }
 
-/// Opens a tunnel and talks, or measures.
+/// Opens a tunnel and talks, or measures; or a session.
 pub(crate) fn run(args: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(connect(args))
+    let session = args.webtransport.webtransport || !args.webtransport.listen.is_empty();
+    match &args.url {
+        Url::WebSocket(target) if !session => runtime.block_on(connect(args, target)),
+        Url::WebTransport(target) if session => runtime.block_on(connect_session(args, target)),
+        Url::WebSocket(_) => Ok(wrong_usage("a WebTransport session is at an https:// URL")),
+        Url::WebTransport(_) => Ok(wrong_usage("an https:// URL is for --webtransport or -L")),
+    }
 }
 
-async fn connect(args: &ConnectArgs) -> anyhow::Result<ExitCode> {
-    let dialer = args.dial.dialer(&args.url)?;
+fn wrong_usage(why: &str) -> ExitCode {
+    complain(&format!("error: {why}"));
+    ExitCode::from(EXIT_USAGE)
+}
+
+async fn connect_session(args: &ConnectArgs, target: &Target) -> anyhow::Result<ExitCode> {
+    let dialer = args.dial.dialer(target)?;
     let offer = args.dial.offer();
-    let (connection, opened) = match dial(&dialer, &offer, &args.dial.versions(&args.url)).await {
+    if args.webtransport.listen.is_empty() {
+        let carrying = match args.webtransport.datagrams {
+            true => webtransport::Carrying::Datagrams,
+            false => webtransport::Carrying::Stream,
+        };
+        return webtransport::run(&dialer, &offer, carrying, args.verbose).await;
+    }
+    forward::run(dialer, offer, &args.webtransport.listen, args.verbose).await
+}
+
+async fn connect(args: &ConnectArgs, target: &Target) -> anyhow::Result<ExitCode> {
+    let dialer = args.dial.dialer(target)?;
+    let offer = args.dial.offer();
+    let (connection, opened) = match dial(&dialer, &offer, &args.dial.versions(target)).await {
         Ok(done) => done,
         Err((version, error)) => {
             complain(&format!("{}: {error}", version.label()));

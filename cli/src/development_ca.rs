@@ -25,6 +25,7 @@ use store::{Kept, Store};
 pub(crate) const CA_CERTIFICATE_FILE: &str = "ca.pem";
 const CA_KEY_FILE: &str = "ca.key";
 const LEAF_DIRECTORY: &str = "certificates";
+const BACKEND_DIRECTORY: &str = "backends";
 
 /// Long enough never to be met on the laptop that it was made on.
 const CA_LIFETIME_DAYS: i64 = 3650;
@@ -74,6 +75,7 @@ struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// The CA's subject key identifier, which its certificates name.
     key_identifier: Vec<u8>,
+    certificate_pem: String,
 }
 
 impl std::fmt::Debug for Authority {
@@ -114,11 +116,32 @@ impl DevelopmentCa {
         name: &str,
         hostnames: &[String],
     ) -> Result<Leaf, DevelopmentCaError> {
+        // A namespace has no dot, so that no two Secrets share a file.
+        self.leaf_at(&format!("{LEAF_DIRECTORY}/{namespace}.{name}"), hostnames)
+    }
+
+    /// A certificate for backends that are reached by this host name, kept for them to take. The certificate's file, the
+    /// key beside it, and none when nothing is kept.
+    pub(crate) fn backend_leaf(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        hostname: &str,
+    ) -> Result<Option<PathBuf>, DevelopmentCaError> {
+        let file = format!("{BACKEND_DIRECTORY}/{namespace}.{name}");
+        self.leaf_at(&file, &[hostname.to_owned()])?;
+        Ok(self.directory().map(|directory| directory.join(format!("{file}.pem"))))
+    }
+
+    /// The CA's own certificate.
+    pub(crate) fn certificate(&mut self) -> Result<String, DevelopmentCaError> {
+        Ok(self.authority()?.certificate_pem.clone())
+    }
+
+    fn leaf_at(&mut self, file: &str, hostnames: &[String]) -> Result<Leaf, DevelopmentCaError> {
         let (today, names) = (self.today, subject_names(hostnames));
         let authority = self.authority()?;
         let key_identifier = authority.key_identifier.clone();
-        // A namespace has no dot, so that no two Secrets share a file.
-        let file = format!("{LEAF_DIRECTORY}/{namespace}.{name}");
         let (certificate_file, key_file) = (format!("{file}.pem"), format!("{file}.key"));
         let key = self.key(&key_file)?;
         if let Kept::Text(chain_pem) = self.store.read(&certificate_file)?
@@ -168,7 +191,7 @@ impl DevelopmentCa {
         let issuer =
             Issuer::from_ca_cert_pem(&pem, key).map_err(|error| self.store.unusable(CA_CERTIFICATE_FILE, error))?;
         let key_identifier = with_certificate(&pem, subject_key_identifier).flatten().unwrap_or_default();
-        Ok(Authority { issuer, key_identifier })
+        Ok(Authority { issuer, key_identifier, certificate_pem: pem })
     }
 }
 
@@ -342,6 +365,19 @@ mod tests {
         let next = at(directory.path(), day(2026, 1, 1)).leaf("a", "b", &[]).unwrap();
         assert!(next.chain_pem != first.chain_pem);
         assert_eq!(next.spki_sha256, first.spki_sha256);
+    }
+
+    #[test]
+    fn backends_get_a_certificate_of_the_same_authority() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ca = at(directory.path(), day(2026, 11, 21));
+        let file = ca.backend_leaf("x", "echo", "echo.x.svc").unwrap().unwrap();
+        assert_eq!(file, directory.path().join("backends/x.echo.pem"));
+        assert!(file.with_extension("key").exists());
+        assert_eq!(ca.certificate().unwrap(), fs::read_to_string(directory.path().join("ca.pem")).unwrap());
+        let names = with_certificate(&fs::read_to_string(file).unwrap(), alternative_names).unwrap();
+        assert_eq!(names, ["localhost", "127.0.0.1", "::1", "echo.x.svc"]);
+        assert_eq!(DevelopmentCa::throwaway().backend_leaf("x", "echo", "echo.x.svc").unwrap(), None);
     }
 
     #[test]

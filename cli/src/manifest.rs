@@ -247,6 +247,6 @@ fn set_generation(object: &mut Object, generation: i64) {
             }
         };
     }
-    set!(GatewayClass Gateway ListenerSet HttpRoute WebSocketRoute GatewayParameters EdgePolicy Ingress IngressClass Service
-        EndpointSlice BackendTlsPolicy Secret ConfigMap Namespace Node ReferenceGrant);
+    set!(GatewayClass Gateway ListenerSet HttpRoute WebSocketRoute WebTransportRoute GatewayParameters EdgePolicy Ingress
+        IngressClass Service EndpointSlice BackendTlsPolicy Secret ConfigMap Namespace Node ReferenceGrant);
 }

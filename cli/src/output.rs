@@ -16,9 +16,14 @@ pub(crate) enum Output {
 impl Output {
     /// Writes a text, with nothing added, in one go.
     pub(crate) fn text(self, text: &str) -> io::Result<()> {
+        self.octets(text.as_bytes())
+    }
+
+    /// Writes octets as they are, in one go.
+    pub(crate) fn octets(self, octets: &[u8]) -> io::Result<()> {
         let written = match self {
-            Output::Stdout => write_all(&mut io::stdout().lock(), text.as_bytes()),
-            Output::Stderr => write_all(&mut io::stderr().lock(), text.as_bytes()),
+            Output::Stdout => write_all(&mut io::stdout().lock(), octets),
+            Output::Stderr => write_all(&mut io::stderr().lock(), octets),
         };
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

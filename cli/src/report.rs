@@ -12,7 +12,7 @@ use headrace_table::wire;
 use serde::{Serialize, Serializer};
 
 use crate::manifest::{FieldPath, Manifests, Place, Severity};
-use crate::world::{FilledIn, Prepared};
+use crate::world::{FilledIn, Prepared, Trusted};
 
 /// One condition of an object, of one of its listeners, or of a route on one of its parents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -87,6 +87,7 @@ impl Report {
         let conditions = rows(statuses);
         let mut remarks: Vec<Remark> = manifests.problems.iter().map(of_manifest).collect();
         remarks.extend(prepared.filled_in.iter().map(|filled_in| of_secret(manifests, filled_in)));
+        remarks.extend(prepared.trusted.iter().map(|trusted| of_config_map(manifests, trusted)));
         remarks.extend(prepared.left_empty.iter().map(|(secret, error)| {
             let place = manifests.place_of(secret, &FieldPath::default());
             remark(Severity::Error, place, secret, None, error.to_string())
@@ -260,6 +261,13 @@ fn of_secret(manifests: &Manifests, filled_in: &FilledIn) -> Remark {
     let message =
         format!("{what}: standalone serves one of its development CA; in a cluster, somebody must put one there");
     remark(Severity::Info, place, &filled_in.secret, None, message)
+}
+
+fn of_config_map(manifests: &Manifests, trusted: &Trusted) -> Remark {
+    let place = manifests.place_of(&trusted.config_map, &FieldPath::default());
+    let message = "has no CA: standalone trusts its development CA for these backends; in a cluster, somebody must put \
+                   one there";
+    remark(Severity::Info, place, &trusted.config_map, None, message.to_owned())
 }
 
 fn remark(

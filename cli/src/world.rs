@@ -3,6 +3,8 @@
 //! A cluster has a Namespace for every object and somebody who makes certificates (cert-manager, say). Owns what stands
 //! in for those; knows nothing of files or sockets.
 
+mod backends;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use headrace_compile::{Key, Kind, LocalEndpoints, ObjectRef, Options, World};
@@ -12,6 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::development_ca::{DevelopmentCa, DevelopmentCaError};
 use crate::manifest::Manifests;
+
+pub(crate) use backends::Trusted;
 
 /// The label by which every cluster names its Namespaces.
 const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -26,14 +30,16 @@ pub(crate) struct Prepared {
     pub(crate) world: World,
     /// The Secrets that got a development certificate, with the hash of its public key.
     pub(crate) filled_in: Vec<FilledIn>,
-    /// The Secrets that should have got one.
+    /// The ConfigMaps that got the development CA's certificate, for backends.
+    pub(crate) trusted: Vec<Trusted>,
+    /// The objects that should have got something.
     pub(crate) left_empty: Vec<(ObjectRef, DevelopmentCaError)>,
 }
 
 impl Prepared {
     /// A World in which nothing is made up.
     pub(crate) fn as_it_is(world: World) -> Self {
-        Prepared { world, filled_in: Vec::new(), left_empty: Vec::new() }
+        Prepared { world, filled_in: Vec::new(), trusted: Vec::new(), left_empty: Vec::new() }
     }
 }
 
@@ -79,7 +85,8 @@ pub(crate) fn prepare(manifests: &Manifests, ca: &mut DevelopmentCa) -> Prepared
         world.insert(secret);
         filled_in.push(FilledIn { secret: object, hostnames, spki_sha256: leaf.spki_sha256 });
     }
-    Prepared { world, filled_in, left_empty }
+    let trusted = backends::trust(&mut world, ca, &mut left_empty);
+    Prepared { world, filled_in, trusted, left_empty }
 }
 
 /// A cluster has no object without its Namespace.

@@ -389,6 +389,7 @@ fn left_behind(world: &World, ours: &str) -> Vec<ObjectRef> {
     }
     of!(Kind::HttpRoute, http_routes, parents);
     of!(Kind::WebSocketRoute, websocket_routes, parents);
+    of!(Kind::WebTransportRoute, webtransport_routes, parents);
     of!(Kind::BackendTlsPolicy, backend_tls_policies, ancestors);
     of!(Kind::EdgePolicy, edge_policies, ancestors);
     objects

@@ -28,7 +28,7 @@ use gateway_api::httproutes::HttpRoute;
 use gateway_api::listenersets::ListenerSet;
 use gateway_api::referencegrants::ReferenceGrant;
 use headrace_compile::{Key, Kind, Reference, References};
-use headrace_crds::{EdgePolicy, GatewayParameters, WebSocketRoute};
+use headrace_crds::{EdgePolicy, GatewayParameters, WebSocketRoute, WebTransportRoute};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -203,6 +203,7 @@ impl Kinds {
             Kind::EdgePolicy => self.spawn::<EdgePolicy>(&api),
             Kind::HttpRoute => self.spawn::<HttpRoute>(&api),
             Kind::WebSocketRoute => self.spawn::<WebSocketRoute>(&api),
+            Kind::WebTransportRoute => self.spawn::<WebTransportRoute>(&api),
             Kind::Ingress => self.spawn::<Ingress>(&api),
             Kind::IngressClass => self.spawn::<IngressClass>(&api),
             Kind::Service => self.spawn::<Service>(&api),
@@ -242,6 +243,7 @@ impl Kinds {
             Kind::EdgePolicy => store.missing::<EdgePolicy>(reason),
             Kind::HttpRoute => store.missing::<HttpRoute>(reason),
             Kind::WebSocketRoute => store.missing::<WebSocketRoute>(reason),
+            Kind::WebTransportRoute => store.missing::<WebTransportRoute>(reason),
             Kind::BackendTlsPolicy => store.missing::<BackendTlsPolicy>(reason),
             Kind::ReferenceGrant => store.missing::<ReferenceGrant>(reason),
             // Of Kubernetes itself: always there.

@@ -5,6 +5,7 @@
 //! the status.
 
 pub mod quic;
+pub mod webtransport;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::reference::ParentReference;
 pub use quic::{QuicPolicy, RetryPolicy, ZeroRtt};
+pub use webtransport::WebTransportPolicy;
 
 /// How connections of clients are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -51,6 +53,9 @@ pub struct EdgePolicySpec {
     /// What holds for QUIC, which carries HTTP/3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quic: Option<QuicPolicy>,
+    /// What WebTransport may take of a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_transport: Option<WebTransportPolicy>,
 }
 
 /// What a policy is for (Gateway API, `LocalPolicyTargetReferenceWithSectionName`).

@@ -8,11 +8,14 @@ pub mod crd;
 pub mod edgepolicy;
 pub mod gatewayparameters;
 pub mod reference;
+pub mod route;
 pub mod websocketroute;
+pub mod webtransportroute;
 
 pub use edgepolicy::{EdgePolicy, EdgePolicySpec};
 pub use gatewayparameters::{GatewayParameters, GatewayParametersSpec};
 pub use websocketroute::{WebSocketRoute, WebSocketRouteSpec};
+pub use webtransportroute::{WebTransportRoute, WebTransportRouteSpec};
 
 /// The API group of every kind here.
 pub const GROUP: &str = "headrace.dev";

@@ -3,18 +3,16 @@
 //! Owns the kind's shape and its schema. The shape follows HTTPRoute wherever the two mean the same thing. CEL rules
 //! here refuse what no cluster state could make right; the rest is a condition that the compiler writes.
 
-pub mod filter;
-pub mod matching;
-
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::reference::{BackendRef, ParentReference, RouteStatus};
-pub use filter::{
-    HeaderModifier, HttpHeader, PathModifier, PathModifierType, RouteFilter, RouteFilterType, UrlRewriteFilter,
+use crate::route::{self, HOSTNAME_PATTERN, NAME_PATTERN, TOKEN_PATTERN};
+pub use crate::route::{
+    DURATION_PATTERN, HeaderModifier, HttpHeader, ORIGIN_PATTERN, PathMatch, PathMatchType, PathModifier,
+    PathModifierType, RouteFilter, RouteFilterType, UrlRewriteFilter, ValueMatch, ValueMatchType,
 };
-pub use matching::{PathMatch, PathMatchType, ValueMatch, ValueMatchType, WebSocketRouteMatch};
 
 /// A route for WebSocket handshakes on every HTTP version (RFC 6455, RFC 8441, RFC 9220).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -52,35 +50,26 @@ pub struct WebSocketRouteSpec {
         length(max = 16),
         inner(
             length(min = 1, max = 253),
-            regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+            regex(pattern = HOSTNAME_PATTERN)
         ),
         extend("x-kubernetes-list-type" = "atomic")
     )]
     pub hostnames: Vec<String>,
     /// What matches, and where it goes.
-    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic", "x-kubernetes-validations" = [{
-        "rule": "self.all(a, !has(a.name) || self.exists_one(b, has(b.name) && a.name == b.name))",
-        "message": "rule names must be unique within the route",
-    }]))]
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic", "x-kubernetes-validations" = route::unique_names()))]
     pub rules: Vec<WebSocketRouteRule>,
 }
 
 /// One rule: if any match holds, the handshake goes to one of the backends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!has(self.filters) || !self.filters.exists(f, has(f.urlRewrite) && has(f.urlRewrite.path) \
-             && f.urlRewrite.path.type == 'ReplacePrefixMatch') || !has(self.matches) || self.matches.size() == 0 \
-             || (self.matches.size() == 1 \
-                 && (!has(self.matches[0].path) || self.matches[0].path.type == 'PathPrefix'))",
-    "message": "ReplacePrefixMatch needs exactly one match, of path type PathPrefix",
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [route::one_prefix_to_replace()]))]
 pub struct WebSocketRouteRule {
     /// The rule's name, unique in the route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        regex(pattern = NAME_PATTERN)
     )]
     pub name: Option<String>,
     /// Any of which must hold. Empty means every WebSocket handshake.
@@ -89,20 +78,7 @@ pub struct WebSocketRouteRule {
     pub matches: Vec<WebSocketRouteMatch>,
     /// Changes to the handshake and its answer, each type at most once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic", "x-kubernetes-validations" = [
-        {
-            "rule": "self.filter(f, f.type == 'RequestHeaderModifier').size() <= 1",
-            "message": "RequestHeaderModifier can be used once in a rule",
-        },
-        {
-            "rule": "self.filter(f, f.type == 'ResponseHeaderModifier').size() <= 1",
-            "message": "ResponseHeaderModifier can be used once in a rule",
-        },
-        {
-            "rule": "self.filter(f, f.type == 'URLRewrite').size() <= 1",
-            "message": "URLRewrite can be used once in a rule",
-        },
-    ]))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic", "x-kubernetes-validations" = route::filters_once()))]
     pub filters: Vec<RouteFilter>,
     /// Chosen from by weight for each handshake.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -123,16 +99,30 @@ pub struct WebSocketRouteRule {
     pub timeouts: Option<WebSocketTimeouts>,
 }
 
-/// An origin as RFC 6454, section 6.2 serialises it (`null` included), in lower case, with an optional wildcard to the left
-/// of the host.
-pub const ORIGIN_PATTERN: &str = concat!(
-    r"^(null|[a-z][a-z0-9+.-]*://",
-    r"((\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*|\[[0-9a-f:.]+\])",
-    r"(:[0-9]{1,5})?)$"
-);
-
-/// A duration of the Gateway API (GEP-2257).
-pub const DURATION_PATTERN: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+/// All parts must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebSocketRouteMatch {
+    /// The path, without its query. Every path when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathMatch>,
+    /// Headers of the handshake, all of which must match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub headers: Vec<ValueMatch>,
+    /// Query parameters, all of which must match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub query_params: Vec<ValueMatch>,
+    /// WebSocket subprotocols, one of which must be among those that the client offers. Any when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 128), regex(pattern = TOKEN_PATTERN)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub subprotocols: Vec<String>,
+}
 
 /// How long a handshake and a tunnel may take.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

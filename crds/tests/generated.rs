@@ -7,11 +7,16 @@ use std::process::Command;
 
 use headrace_crds::crd::generated_files;
 use headrace_crds::websocketroute::{PathMatchType, WebSocketRoute};
+use headrace_crds::webtransportroute::{WebTransportMode, WebTransportRoute};
 use serde_json::Value;
 
 /// The kinds, each with its short name and whether it has a status.
-const KINDS: &[(&str, &str, bool)] =
-    &[("websocketroutes", "wsr", true), ("gatewayparameters", "gwp", false), ("edgepolicies", "ep", true)];
+const KINDS: &[(&str, &str, bool)] = &[
+    ("websocketroutes", "wsr", true),
+    ("webtransportroutes", "wtr", true),
+    ("gatewayparameters", "gwp", false),
+    ("edgepolicies", "ep", true),
+];
 
 fn yaml(plural: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("yaml/{plural}.yaml"));
@@ -99,4 +104,22 @@ fn absent_fields_have_the_defaults_of_the_schema() {
     let rules = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["rules"];
     let path = &rules["items"]["properties"]["matches"]["items"]["properties"]["path"]["properties"];
     assert_eq!((&path["type"]["default"], &path["value"]["default"]), (&"PathPrefix".into(), &"/".into()));
+}
+
+#[test]
+fn sessions_end_with_a_backend_unless_a_rule_says_otherwise() {
+    let route: WebTransportRoute = serde_yaml::from_str(
+        "metadata: { name: a }\nspec: { rules: [ { backendRefs: [ { name: game, port: 443 } ] }, \
+         { mode: Streams, streamBackendRefs: [ { name: ssh, port: 22 } ] } ] }",
+    )
+    .unwrap();
+    let modes: Vec<_> = route.spec.rules.iter().map(|rule| rule.mode).collect();
+    assert_eq!(modes, [WebTransportMode::Session, WebTransportMode::Streams]);
+    let crd = yaml("webtransportroutes");
+    let version = &crd["spec"]["versions"][0];
+    let rule = &version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["rules"]["items"];
+    assert_eq!(rule["properties"]["mode"]["default"], "Session", "CEL rules rely on it");
+    let columns = version["additionalPrinterColumns"].as_array().unwrap();
+    let columns: Vec<_> = columns.iter().map(|column| column["name"].as_str().unwrap()).collect();
+    assert_eq!(columns, ["Hostnames", "Mode", "Accepted", "ResolvedRefs", "Message", "Age"]);
 }

@@ -1,4 +1,4 @@
-//! One request or tunnel, from its first octet to its last: what is counted and what the access log says of it.
+//! One request, tunnel or session, from its first octet to its last: what is counted and what the access log says of it.
 //!
 //! Owns the bookkeeping only. Whatever part of the exchange lives longest holds it; when that is dropped, the exchange is
 //! counted and logged.
@@ -15,7 +15,7 @@ use crate::access_log::Entry;
 use crate::downstream::Downstream;
 use crate::metrics::{Class, Direction, ResetCause};
 
-/// The bookkeeping of one request or tunnel.
+/// The bookkeeping of one request, tunnel or session.
 pub(crate) struct Exchange {
     downstream: Arc<Downstream>,
     started: Instant,
@@ -33,6 +33,7 @@ pub(crate) struct Exchange {
 enum Kind {
     Request,
     Tunnel,
+    Session,
 }
 
 /// What only the access log wants to know.
@@ -53,6 +54,10 @@ impl Exchange {
 
     pub(crate) fn tunnel(downstream: &Arc<Downstream>, head: Head<'_>) -> Self {
         Self::new(downstream, head, Kind::Tunnel)
+    }
+
+    pub(crate) fn session(downstream: &Arc<Downstream>, head: Head<'_>) -> Self {
+        Self::new(downstream, head, Kind::Session)
     }
 
     fn new(downstream: &Arc<Downstream>, head: Head<'_>, kind: Kind) -> Self {
@@ -101,9 +106,12 @@ impl Exchange {
         self.status.store(status.as_u16(), Ordering::Relaxed);
     }
 
-    /// The tunnel is open: it is counted as such until the exchange ends.
+    /// The tunnel or session is open. A tunnel is counted as such until the exchange ends.
     pub(crate) fn opened(&self) {
         self.opened.store(true, Ordering::Relaxed);
+        if self.kind != Kind::Tunnel {
+            return;
+        }
         self.downstream.metrics.tunnels_open(self.downstream.version).inc();
         self.downstream.metrics.tunnels_total(self.downstream.version).inc();
     }
@@ -155,8 +163,10 @@ impl Drop for Exchange {
         let duration = self.started.elapsed();
         let version = self.downstream.version;
         let opened = *self.opened.get_mut();
-        if opened {
+        if opened && self.kind == Kind::Tunnel {
             self.downstream.metrics.tunnels_open(version).dec();
+        } else if opened {
+            // A session is counted by who relays it.
         } else if let Ok(status) = StatusCode::from_u16(status) {
             self.downstream.metrics.requests_total(version, Class::of(status)).inc();
             self.downstream.metrics.request_duration_seconds(version).observe(duration);
@@ -176,7 +186,11 @@ impl Drop for Exchange {
             bytes_sent: *self.sent.get_mut(),
             duration,
             client: self.downstream.peer,
-            protocol: (self.kind == Kind::Tunnel).then_some("websocket"),
+            protocol: match self.kind {
+                Kind::Request => None,
+                Kind::Tunnel => Some("websocket"),
+                Kind::Session => Some("webtransport"),
+            },
             tunnel: opened,
             cause: line.cause,
             user_agent: line.user_agent.as_deref(),

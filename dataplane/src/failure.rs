@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     PlainConnect,
     /// No listener or no rule for this request.
     NoRoute,
+    /// There is a rule for this host and path, and none that opens WebTransport sessions.
+    NoSessions,
     /// The host belongs to another listener than the one whose certificate was shown (RFC 9110 section 15.5.20).
     Misdirected,
     /// `Origin` is not among those that the route allows.
@@ -50,7 +52,8 @@ pub(crate) enum Failure {
     BackendProtocol,
     /// The backend answered a WebSocket handshake with something that is neither a valid 101 nor a refusal.
     BadAccept(&'static str),
-    /// The backend chose a WebSocket subprotocol that the client did not offer (RFC 6455 section 4.1).
+    /// The backend chose a subprotocol that the client did not offer (RFC 6455 section 4.1, draft-ietf-webtrans-http3
+    /// section 3.3).
     Subprotocol,
     /// The route's or the data plane's time limit passed first.
     TimedOut,
@@ -63,6 +66,7 @@ impl Failure {
             | Failure::UnknownProtocol
             | Failure::PlainConnect
             | Failure::NoRoute
+            | Failure::NoSessions
             | Failure::Misdirected
             | Failure::OriginRefused
             | Failure::TooEarly
@@ -85,6 +89,7 @@ impl Failure {
             Failure::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
             Failure::PlainConnect => StatusCode::METHOD_NOT_ALLOWED,
             Failure::NoRoute => StatusCode::NOT_FOUND,
+            Failure::NoSessions => StatusCode::METHOD_NOT_ALLOWED,
             Failure::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Failure::OriginRefused => StatusCode::FORBIDDEN,
             Failure::TooEarly => StatusCode::TOO_EARLY,
@@ -108,6 +113,7 @@ impl Failure {
             Failure::UnknownProtocol => "unknown_protocol",
             Failure::PlainConnect => "plain_connect",
             Failure::NoRoute => "no_route",
+            Failure::NoSessions => "no_sessions",
             Failure::Misdirected => "misdirected",
             Failure::OriginRefused => "origin",
             Failure::TooEarly => "too_early",
@@ -132,10 +138,11 @@ impl fmt::Display for Failure {
             Failure::UnknownProtocol => f.write_str("this :protocol is not served here"),
             Failure::PlainConnect => f.write_str("CONNECT needs a :protocol: this is no forward proxy"),
             Failure::NoRoute => f.write_str("no route matches this host, path and method"),
+            Failure::NoSessions => f.write_str("no WebTransport sessions are opened here"),
             Failure::Misdirected => {
                 f.write_str("this host is served under another TLS server name: open a connection for it")
             }
-            Failure::OriginRefused => f.write_str("this Origin may not open a WebSocket here"),
+            Failure::OriginRefused => f.write_str("this Origin may open nothing here"),
             Failure::TooEarly => {
                 f.write_str("the request came too early to be safe: send it again after the handshake")
             }
@@ -147,7 +154,7 @@ impl fmt::Display for Failure {
             Failure::BackendTls => f.write_str("the backend could not be spoken to over TLS"),
             Failure::BackendProtocol => f.write_str("the backend broke off or did not speak HTTP"),
             Failure::BadAccept(why) => write!(f, "the backend did not accept the WebSocket properly: {why}"),
-            Failure::Subprotocol => f.write_str("the backend chose a WebSocket subprotocol that was not offered"),
+            Failure::Subprotocol => f.write_str("the backend chose a subprotocol that was not offered"),
             Failure::TimedOut => f.write_str("the backend did not answer in time"),
         }
     }
@@ -166,6 +173,7 @@ mod tests {
             Failure::UnknownProtocol,
             Failure::PlainConnect,
             Failure::NoRoute,
+            Failure::NoSessions,
             Failure::Misdirected,
             Failure::OriginRefused,
             Failure::TooEarly,

@@ -11,10 +11,10 @@
 //!                             │                              │ connection
 //!                             │                              ▼
 //!                             │                  downstream::{http1, http2, http3}
-//!                             │                      │ request          │ handshake
-//!                             ▼                      ▼                  ▼
-//!                        View (snapshot) ◄── route ── proxy          tunnel ── relay
-//!                                                    └─── upstream ─────┘
+//!                             │                      │ request          │ handshake     │ session (http3)
+//!                             ▼                      ▼                  ▼               ▼
+//!                        View (snapshot) ◄── route ── proxy          tunnel ── relay  session ── relay
+//!                                                    └─── upstream ─────┴───────────────┘
 //! ```
 
 #![forbid(unsafe_code)]
@@ -33,6 +33,8 @@ mod metrics;
 mod proxy;
 mod quic;
 mod route;
+mod scratch;
+mod session;
 mod snapshot;
 mod socket;
 mod start;

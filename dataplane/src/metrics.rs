@@ -15,8 +15,9 @@ use cell::{Cell, Counter, Gauge, Histogram};
 use family::{Block, Blocks, Family, LabelValues, combinations, families};
 pub use label::Transport;
 pub(crate) use label::{
-    Change, Class, ConnectResult, DialResult, Direction, DrainResult, EarlyOutcome, Handover, HandshakeResult, HopDrop,
-    HopKind, HopSent, ListenerState, Owner, Refusal, ResetCause, Resumption, RetryReason, StoredTableEvent,
+    Change, Class, ConnectResult, DatagramDrop, DialResult, Direction, DrainResult, EarlyOutcome, Handover,
+    HandshakeResult, HopDrop, HopKind, HopSent, ListenerState, Owner, Refusal, ResetCause, Resumption, RetryReason,
+    SessionDraft, SessionEnd, SessionMode, SessionRefusal, SessionSide, StoredTableEvent, StreamKind, StreamRefusal,
     UndecodableReason, UnroutableReason, UpdateResult, Version,
 };
 
@@ -40,8 +41,19 @@ families! {
         tunnels_open: Gauge(version: Version) "WebSocket tunnels that are open.";
         tunnels_total: Counter(version: Version) "WebSocket tunnels opened.";
         tunnel_refused_total: Counter(reason: Refusal) "WebSocket handshakes that did not open a tunnel.";
+        sessions_active: Gauge(mode: SessionMode) "WebTransport sessions that are open.";
+        sessions_opened_total: Counter(mode: SessionMode, draft: SessionDraft) "WebTransport sessions opened.";
+        session_refused_total: Counter(reason: SessionRefusal)
+            "Requests for WebTransport sessions that did not open one.";
+        session_ended_total: Counter(cause: SessionEnd) "WebTransport sessions that ended, by how.";
+        session_streams_total: Counter(kind: StreamKind, initiator: SessionSide)
+            "Streams of WebTransport sessions that were opened on the other side, or became a TCP connection.";
+        session_streams_refused_total: Counter(reason: StreamRefusal) "Streams of WebTransport sessions that were refused.";
+        session_datagrams_total: Counter(direction: Direction) "Datagrams of WebTransport sessions that were passed on.";
+        session_datagrams_dropped_total: Counter(reason: DatagramDrop)
+            "Datagrams of WebTransport sessions that were dropped.";
         bytes_total: Counter(version: Version, direction: Direction)
-            "Bytes of bodies and tunnels exchanged with clients, without framing of HTTP, TLS or QUIC.";
+            "Bytes of bodies, tunnels and sessions exchanged with clients, without framing of HTTP, TLS or QUIC.";
         resets_total: Counter(cause: ResetCause) "Requests and tunnels that were cut short.";
         upstream_connects_total: Counter(result: ConnectResult) "Attempts to connect to an endpoint.";
         upstream_pool_idle: Gauge() "Idle connections to endpoints that are kept for reuse.";

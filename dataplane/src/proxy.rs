@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use headrace_table::{Action, Forward, Redirect, WeightedBackend};
+use headrace_table::{Action, Forward, Opening, PathRewrite, Redirect, WeightedBackend, WeightedBackends};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request, response};
@@ -146,7 +146,7 @@ async fn respond(
         return Err(Failure::PlainConnect);
     }
     let asked = (&parts.method, &parts.uri, &parts.headers);
-    let matched = route::find(&view.snapshot, downstream, target, asked, false)?;
+    let matched = route::find(&view.snapshot, downstream, target, asked, Opening::Request)?;
     exchange.routed(&matched.route, &matched.rule);
     let mut response = match &matched.rule.action {
         Action::Forward(forward) => {
@@ -178,7 +178,7 @@ pub(crate) fn answer_here(
             response
         }
         Action::Respond(status) => text(*status, Bytes::new(), exchange),
-        Action::Forward(_) => unreachable!("the caller forwards"),
+        Action::Forward(_) | Action::WebTransport(_) => unreachable!("the caller forwards, or opens a session"),
     }
 }
 
@@ -202,8 +202,8 @@ fn location(redirect: &Redirect, downstream: &Downstream, target: &Target, match
 ///
 /// # Errors
 /// [`Failure::BackendUnresolved`] when there is none of any weight, or the reference could not be resolved.
-pub(crate) fn choose(forward: &Forward, draw: u64) -> Result<&WeightedBackend, Failure> {
-    forward.choose(draw).filter(|chosen| chosen.backend.is_some()).ok_or(Failure::BackendUnresolved)
+pub(crate) fn choose(backends: &WeightedBackends, draw: u64) -> Result<&WeightedBackend, Failure> {
+    backends.choose(draw).filter(|chosen| chosen.backend.is_some()).ok_or(Failure::BackendUnresolved)
 }
 
 /// The backend that was chosen, with what this worker needs to reach it.
@@ -237,7 +237,7 @@ async fn forward_to(
     mut parts: request::Parts,
     body: RequestBody,
 ) -> Result<Response<ResponseBody>, Failure> {
-    let chosen = choose(forward, worker.draw())?;
+    let chosen = choose(&forward.backends, worker.draw())?;
     let upstream = upstream(view, worker, chosen)?;
     if !upstream.has_endpoints() {
         return Err(Failure::NoEndpoints);
@@ -248,7 +248,7 @@ async fn forward_to(
         expected.send();
     }
     let trailers = headers::accepts_trailers(&parts.headers);
-    rewrite(&mut parts, downstream, target, matched, forward, chosen)?;
+    rewrite(&mut parts, downstream, target, matched, forward.into(), chosen)?;
     parts.headers.remove(header::EXPECT);
     if trailers {
         parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -352,6 +352,19 @@ impl Times {
     }
 }
 
+/// What a rule changes of a request's target.
+#[derive(Clone, Copy)]
+pub(crate) struct Rewrites<'a> {
+    pub(crate) host: Option<&'a HeaderValue>,
+    pub(crate) path: Option<&'a PathRewrite>,
+}
+
+impl<'a> From<&'a Forward> for Rewrites<'a> {
+    fn from(forward: &'a Forward) -> Self {
+        Self { host: forward.rewrite_host.as_ref(), path: forward.rewrite_path.as_ref() }
+    }
+}
+
 /// Turns the client's request head into the backend's: origin-form target, `Host`, hop-by-hop fields gone, `Forwarded`,
 /// the rule's changes.
 pub(crate) fn rewrite(
@@ -359,7 +372,7 @@ pub(crate) fn rewrite(
     downstream: &Downstream,
     target: &Target,
     matched: &Matched,
-    forward: &Forward,
+    rewrites: Rewrites<'_>,
     chosen: &WeightedBackend,
 ) -> Result<(), Failure> {
     headers::strip_hop_by_hop(&mut parts.headers);
@@ -370,7 +383,7 @@ pub(crate) fn rewrite(
         port: matched.public_port,
     };
     headers::set_forwarded(&mut parts.headers, &seen);
-    let host = match &forward.rewrite_host {
+    let host = match rewrites.host {
         Some(host) => host.clone(),
         None => HeaderValue::from_str(&target.authority)
             .map_err(|_| Failure::BadRequest("the host has octets that no header may carry"))?,
@@ -378,14 +391,14 @@ pub(crate) fn rewrite(
     parts.headers.insert(header::HOST, host);
     headers::change(&mut parts.headers, &matched.rule.request_headers);
     headers::change(&mut parts.headers, &chosen.request_headers);
-    parts.uri = origin_form(&parts.uri, forward, matched)?;
+    parts.uri = origin_form(&parts.uri, rewrites, matched)?;
     parts.version = Version::HTTP_11;
     Ok(())
 }
 
 /// RFC 9112 section 3.2.1, with the rule's path rewrite.
-fn origin_form(uri: &Uri, forward: &Forward, matched: &Matched) -> Result<Uri, Failure> {
-    let path = match &forward.rewrite_path {
+fn origin_form(uri: &Uri, rewrites: Rewrites<'_>, matched: &Matched) -> Result<Uri, Failure> {
+    let path = match rewrites.path {
         Some(rewrite) => {
             let path = rewrite.apply(uri.path(), matched.prefix_len);
             let text = uri.query().map_or(path.clone(), |query| format!("{path}?{query}"));
@@ -396,8 +409,9 @@ fn origin_form(uri: &Uri, forward: &Forward, matched: &Matched) -> Result<Uri, F
     Ok(Uri::from(path))
 }
 
-/// HTTP/2 wants scheme and authority as pseudo-header fields in place of `Host` (RFC 9113 section 8.3.1).
-fn absolute_form(parts: &mut request::Parts, scheme: Scheme) -> Result<(), Failure> {
+/// HTTP/2 and HTTP/3 want scheme and authority as pseudo-header fields in place of `Host` (RFC 9113 section 8.3.1,
+/// RFC 9114 section 4.3.1).
+pub(crate) fn absolute_form(parts: &mut request::Parts, scheme: Scheme) -> Result<(), Failure> {
     const BAD: Failure = Failure::BadRequest("the host is no authority");
     let host = parts.headers.remove(header::HOST).ok_or(BAD)?;
     let authority = Authority::try_from(host.as_bytes()).map_err(|_| BAD)?;

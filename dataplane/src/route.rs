@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use headrace_table::{Found, HostPattern, Listener, Port, Request as Lookup, Route, Rule};
+use headrace_table::{Found, HostPattern, Listener, Opening, Port, Request as Lookup, Route, Rule};
 use http::{HeaderMap, Method, Request, Uri, header};
 
 use crate::downstream::Downstream;
@@ -88,7 +88,7 @@ pub(crate) fn find(
     downstream: &Downstream,
     target: &Target,
     request: (&Method, &Uri, &HeaderMap),
-    websocket: bool,
+    opening: Opening<'_>,
 ) -> Result<Matched, Failure> {
     let (method, uri, headers) = request;
     let port = snapshot.table.port(downstream.port).ok_or(Failure::NoRoute)?;
@@ -97,7 +97,7 @@ pub(crate) fn find(
         return Err(Failure::Misdirected);
     }
     let path = if uri.path().is_empty() { "/" } else { uri.path() };
-    let lookup = Lookup { method, host: target.host(), path, query: uri.query(), headers, websocket };
+    let lookup = Lookup { method, host: target.host(), path, query: uri.query(), headers, opening };
     let Found { route, rule, prefix_len, .. } = listener.lookup(&lookup).ok_or(Failure::NoRoute)?;
     Ok(Matched { route: Arc::clone(route), rule: Arc::clone(rule), prefix_len, public_port: listener.public_port })
 }

@@ -148,7 +148,6 @@ impl DataPlane {
                 StartError::Hop { address, error }
             })?,
             pod: Arc::new(pod),
-            http3: headrace_http3::Config::default(),
             access_log: AccessLogger::start_counting(config.access_log, counted).map_err(StartError::AccessLog)?,
             metrics: Arc::clone(&metrics),
             drain: DrainHandle::new(),

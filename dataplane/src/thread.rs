@@ -108,6 +108,7 @@ async fn run(worker: Arc<Worker>, mut commands: mpsc::Receiver<Command>) {
         }
     }
     sockets.end(CLOSE_TIMEOUT).await;
+    worker.pool.close().await;
 }
 
 /// The new table serves requests first and its new sockets after, so that no connection finds a port without rules. Once a

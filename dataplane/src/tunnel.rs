@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use headrace_table::{Action, Forward, WebSocketRules};
+use headrace_table::{Action, Forward, Opening, WebSocketRules};
 use http::{Method, Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 
-pub(crate) use self::client::{Client, Probe, Stopped, poll_capacity};
+pub(crate) use self::client::{Client, Probe, Stopped, poll_capacity, reset_tcp};
 pub(crate) use self::handshake::{ClientHandshake, is_upgrade};
 use self::relay::{Limits, Relay};
 use crate::body::{RequestBody, ResponseBody};
@@ -117,7 +117,7 @@ impl Attempt<'_> {
         // A handshake is a GET, whatever the HTTP version calls it: one rule holds on every version.
         parts.method = Method::GET;
         let asked = (&parts.method, &parts.uri, &parts.headers);
-        let matched = route::find(&self.view.snapshot, self.downstream, target, asked, true)?;
+        let matched = route::find(&self.view.snapshot, self.downstream, target, asked, Opening::WebSocket)?;
         self.exchange.routed(&matched.route, &matched.rule);
         let Action::Forward(forward) = &matched.rule.action else {
             let (action, uri) = (&matched.rule.action, &parts.uri);
@@ -131,7 +131,7 @@ impl Attempt<'_> {
             return Err(Failure::TooEarly);
         }
         let origin = parts.headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("\u{0}"));
-        if !forward.websocket.allows_origin(origin) {
+        if !forward.websocket.origins.allow(origin) {
             return Err(Failure::OriginRefused);
         }
         let limit = timeout(&forward.websocket);
@@ -147,11 +147,11 @@ impl Attempt<'_> {
         forward: &Forward,
         mut parts: request::Parts,
     ) -> Result<Outcome, Failure> {
-        let chosen = proxy::choose(forward, self.worker.draw())?;
+        let chosen = proxy::choose(&forward.backends, self.worker.draw())?;
         let upstream = proxy::upstream(self.view, self.worker, chosen)?;
         let (stream, endpoint) = self.dial(&upstream).await?;
         self.exchange.reached(endpoint);
-        proxy::rewrite(&mut parts, self.downstream, target, matched, forward, chosen)?;
+        proxy::rewrite(&mut parts, self.downstream, target, matched, forward.into(), chosen)?;
         let key = handshake::fresh_key(self.worker);
         handshake::ask(&mut parts.headers, &key);
         let offered: Vec<_> = parts.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().cloned().collect();
@@ -242,7 +242,7 @@ impl From<&Failure> for Refusal {
         match failure {
             Failure::BadRequest(_) | Failure::PlainConnect | Failure::WebSocketVersion => Self::BadHandshake,
             Failure::UnknownProtocol => Self::UnknownProtocol,
-            Failure::NoRoute | Failure::Misdirected => Self::NoRoute,
+            Failure::NoRoute | Failure::NoSessions | Failure::Misdirected => Self::NoRoute,
             Failure::OriginRefused => Self::Origin,
             Failure::TooEarly => Self::TooEarly,
             Failure::BackendUnresolved | Failure::NoEndpoints => Self::NoBackend,

@@ -4,6 +4,7 @@
 //! request.
 
 mod connect;
+mod http3;
 mod pool;
 mod stream;
 mod tls;
@@ -21,7 +22,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-pub(crate) use self::connect::Alpn;
+pub(crate) use self::connect::{Alpn, dial_stream};
+pub(crate) use self::http3::{Opened as OpenedSession, Unopened as UnopenedSession};
 pub(crate) use self::pool::{Lease, Place, Pool};
 pub(crate) use self::stream::Stream;
 pub use self::tls::BackendFailure;
@@ -102,6 +104,9 @@ impl<'a> Upstream<'a> {
             let outcome = match self.backend.protocol {
                 BackendProtocol::Http1 => self.send_http1(endpoint, request).await,
                 BackendProtocol::H2c => self.send_http2(endpoint, request).await,
+                BackendProtocol::Http3 | BackendProtocol::Stream | BackendProtocol::Datagram => {
+                    unreachable!("a table forwards requests to backends of HTTP/1.1 and HTTP/2 only")
+                }
             };
             match outcome {
                 Ok(answer) => return Ok(answer),

@@ -32,7 +32,6 @@ pub(crate) struct Shared {
     pub(crate) tokens: Tokens,
     pub(crate) pod: Arc<Pod>,
     pub(crate) hop: Option<Arc<Hop>>,
-    pub(crate) http3: headrace_http3::Config,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: AccessLogger,
     pub(crate) drain: DrainHandle,

@@ -12,6 +12,8 @@ pub const HTTPS_PORT: u16 = 8443;
 pub const HTTP_PORT: u16 = 8080;
 /// The port of the demo backend in the manifests.
 pub const DEMO_PORT: u16 = 9000;
+/// The UDP port of the demo backend's WebTransport echo in the manifests.
+pub const DEMO_WEBTRANSPORT_PORT: u16 = 9443;
 
 /// The root of the source tree.
 pub fn source_root() -> PathBuf {

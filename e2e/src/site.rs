@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::application::Application;
 use crate::client::Reached;
 use crate::headrace::binary;
-use crate::manifest::{self, DEMO_PORT, HTTP_PORT, HTTPS_PORT};
+use crate::manifest::{self, DEMO_PORT, DEMO_WEBTRANSPORT_PORT, HTTP_PORT, HTTPS_PORT};
 use crate::{Headrace, Process, port};
 
 /// The guard of the demo backend's start.
@@ -42,14 +42,25 @@ impl Site {
     pub fn with_applications(start: impl FnOnce(&Path) -> Result<Vec<Application>>) -> Result<Self> {
         let directory = TempDir::with_prefix("headrace-e2e-")?;
         let mut demo = Command::new(binary("headrace-demo", "HEADRACE_DEMO_BIN")?);
-        let mut demo = Process::start("demo", demo.args(["--listen", "127.0.0.1:0"]), directory.path())?;
-        let demo_port = demo.wait_for_line(START_TIMEOUT, |line| line.rsplit_once(':')?.1.parse().ok())?;
+        demo.args(["--listen", "127.0.0.1:0", "--webtransport", "127.0.0.1:0"]);
+        // Headrace makes the certificate when it reads the manifests, and the demo waits for it.
+        let certificate = directory.path().join(".headrace/backends/headrace-demo.demo.pem");
+        demo.arg("--certificate").arg(&certificate).arg("--key").arg(certificate.with_extension("key"));
+        let mut demo = Process::start("demo", &mut demo, directory.path())?;
+        let port = |line: &str, scheme: &str| line.split_once(scheme)?.1.rsplit_once(':')?.1.parse().ok();
+        let demo_port = demo.wait_for_line(START_TIMEOUT, |line| port(line, "http://"))?;
+        let demo_webtransport_port = demo.wait_for_line(START_TIMEOUT, |line| port(line, "https://"))?;
         let applications = start(directory.path())?;
 
         let (https, http) = (port::free()?, port::free()?);
         let manifests = directory.path().join("manifests");
         let root = manifest::source_root();
-        let demo_ports = [(HTTPS_PORT, https), (HTTP_PORT, http), (DEMO_PORT, demo_port)];
+        let demo_ports = [
+            (HTTPS_PORT, https),
+            (HTTP_PORT, http),
+            (DEMO_PORT, demo_port),
+            (DEMO_WEBTRANSPORT_PORT, demo_webtransport_port),
+        ];
         manifest::copy(&root.join("manifests/demo"), &manifests, &demo_ports)?;
         for application in &applications {
             let from = root.join("e2e/manifests").join(application.name);

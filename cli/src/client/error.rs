@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use headrace_http3::webtransport;
 use http::Response;
 
 /// Why a connection was not made or a tunnel not opened.
@@ -25,6 +26,12 @@ pub(crate) enum ClientError {
     Timeout { within: Duration },
     #[error("no answer to UDP within {} s", within.as_secs())]
     UdpTimeout { within: Duration },
+    #[error("the server does not offer WebTransport: {0}")]
+    NoWebTransport(webtransport::draft::Unmet),
+    #[error("the connection takes no more sessions")]
+    NoMoreSessions,
+    #[error("no session: {0}")]
+    Session(#[source] Box<webtransport::ConnectError>),
     #[error("needs TLS: use wss://")]
     NeedsTls,
     #[error("ALPN chose {0}")]

@@ -1,4 +1,5 @@
-//! What a client asks for in a WebSocket handshake and what it may accept, on every HTTP version (RFC 6455, 4.1 and 4.2.2).
+//! What a client asks for in a handshake, and what it may accept of a WebSocket's on every HTTP version (RFC 6455, 4.1 and
+//! 4.2.2).
 
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ impl Offer {
 }
 
 /// Headers that belong to the handshake itself, or that have an option of their own.
-pub(crate) const RESERVED: [HeaderName; 10] = [
+pub(crate) const RESERVED: [HeaderName; 11] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::HOST,
@@ -83,4 +84,5 @@ pub(crate) const RESERVED: [HeaderName; 10] = [
     header::SEC_WEBSOCKET_VERSION,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+    headrace_http3::webtransport::subprotocol::AVAILABLE,
 ];

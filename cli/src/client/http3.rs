@@ -1,22 +1,14 @@
 //! WebSocket by extended CONNECT on HTTP/3 (RFC 9220): many tunnels on a QUIC connection.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use headrace_http3::client::SendRequest;
 use headrace_http3::{Config, Protocol, Tunnel as Http3Tunnel};
 use http::{Method, Request, Version};
-use quinn::crypto::rustls::QuicClientConfig;
-use tokio::time::timeout;
 
 use super::handshake::{Opened, answered};
-use super::{ClientError, Dialer, HttpVersion, Offer};
+use super::{ClientError, Dialer, HttpVersion, Offer, quic};
 
-/// How long UDP may stay silent before it is given up: a network that lets it through answers in a fraction of this.
-const UDP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Home routers forget a UDP flow after half a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -28,50 +20,12 @@ pub(super) struct Http3 {
     _endpoint: quinn::Endpoint,
 }
 
-/// Connects by whichever address answers first, and learns whether the server does extended CONNECT.
+/// Connects, and learns whether the server does extended CONNECT.
 pub(super) async fn connect(dialer: &Dialer) -> Result<Http3, ClientError> {
-    if !dialer.target.secure {
-        return Err(ClientError::NeedsTls);
-    }
-    let config = client_config(dialer)?;
-    let addresses = dialer.target.addresses().await?;
-    // All at once: a UDP port that nobody listens on stays silent.
-    let mut attempts: FuturesUnordered<_> =
-        addresses.into_iter().map(|address| handshake(dialer, config.clone(), address)).collect();
-    let mut failure = ClientError::UdpTimeout { within: UDP_TIMEOUT };
-    while let Some(attempt) = attempts.next().await {
-        match attempt {
-            Ok((endpoint, connection)) => return begin(endpoint, connection).await,
-            // What a server said tells more than another's silence.
-            Err(ClientError::UdpTimeout { .. }) => {}
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
-}
-
-fn client_config(dialer: &Dialer) -> Result<quinn::ClientConfig, ClientError> {
-    let tls = QuicClientConfig::try_from(dialer.tls.config(&[b"h3"])?)
-        .expect("the cryptography library has the cipher suite that every QUIC handshake begins with");
     let mut transport = quinn::TransportConfig::default();
     transport.keep_alive_interval(Some(KEEP_ALIVE));
-    let mut config = quinn::ClientConfig::new(Arc::new(tls));
-    config.transport_config(Arc::new(transport));
-    Ok(config)
-}
-
-async fn handshake(
-    dialer: &Dialer,
-    config: quinn::ClientConfig,
-    address: SocketAddr,
-) -> Result<(quinn::Endpoint, quinn::Connection), ClientError> {
-    let any = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-    let endpoint = quinn::Endpoint::client(SocketAddr::new(any, 0)).map_err(ClientError::Udp)?;
-    let connecting = endpoint.connect_with(config, address, &dialer.target.host)?;
-    match timeout(UDP_TIMEOUT, connecting).await {
-        Ok(connection) => Ok((endpoint, connection?)),
-        Err(_) => Err(ClientError::UdpTimeout { within: UDP_TIMEOUT }),
-    }
+    let (endpoint, connection) = quic::connect(dialer, transport).await?;
+    begin(endpoint, connection).await
 }
 
 async fn begin(endpoint: quinn::Endpoint, connection: quinn::Connection) -> Result<Http3, ClientError> {
@@ -112,6 +66,6 @@ impl Http3 {
     pub(super) async fn close(self) {
         let Http3 { requests, _endpoint: endpoint } = self;
         drop(requests);
-        let _ = timeout(UDP_TIMEOUT, endpoint.wait_idle()).await;
+        quic::wait_idle(&endpoint).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What a WebSocket URL names, and the addresses behind it.
+//! What a URL of a WebSocket or of a WebTransport session names, and the addresses behind it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -8,10 +8,19 @@ use http::uri::Authority;
 
 use super::ClientError;
 
-/// A WebSocket URL (RFC 6455, section 3), taken apart.
+/// What can be connected to: the scheme says which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Url {
+    /// `wss` or `ws`.
+    WebSocket(Target),
+    /// `https`.
+    WebTransport(Target),
+}
+
+/// The URL of a WebSocket (RFC 6455, section 3) or of a WebTransport session, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// `wss`, as opposed to `ws`.
+    /// `wss` or `https`, as opposed to `ws`.
     pub(crate) secure: bool,
     /// A name or an address, without brackets.
     pub(crate) host: String,
@@ -24,34 +33,67 @@ pub(crate) struct Target {
     pub(crate) resolve: Vec<Resolve>,
 }
 
-/// Why a text is no WebSocket URL.
+/// Why a text is no such URL.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TargetError {
     #[error("not a URL")]
     NotUrl,
     #[error("a WebSocket URL starts with wss:// or ws://")]
     Scheme,
+    #[error("a URL starts with wss:// or ws:// for a WebSocket, with https:// for WebTransport")]
+    NeitherScheme,
     #[error("the URL has no host")]
     NoHost,
-    #[error("a WebSocket URL has no user information")]
+    #[error("the URL may have no user information")]
     UserInformation,
-    #[error("a WebSocket URL has no fragment (RFC 6455, section 3)")]
+    #[error("the URL may have no fragment (RFC 6455, section 3)")]
     Fragment,
+}
+
+/// The schemes that are known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Ws,
+    Wss,
+    Https,
+}
+
+impl FromStr for Url {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        match Target::read(text)? {
+            (Scheme::Ws | Scheme::Wss, target) => Ok(Url::WebSocket(target)),
+            (Scheme::Https, target) => Ok(Url::WebTransport(target)),
+        }
+    }
 }
 
 impl FromStr for Target {
     type Err = TargetError;
 
+    /// Of a WebSocket.
     fn from_str(text: &str) -> Result<Self, TargetError> {
+        match Target::read(text)? {
+            (Scheme::Ws | Scheme::Wss, target) => Ok(target),
+            (Scheme::Https, _) => Err(TargetError::Scheme),
+        }
+    }
+}
+
+impl Target {
+    fn read(text: &str) -> Result<(Scheme, Self), TargetError> {
         if text.contains('#') {
             return Err(TargetError::Fragment);
         }
         let uri: Uri = text.parse().map_err(|_| TargetError::NotUrl)?;
-        let secure = match uri.scheme_str() {
-            Some("wss") => true,
-            Some("ws") => false,
-            _ => return Err(TargetError::Scheme),
+        let scheme = match uri.scheme_str() {
+            Some("ws") => Scheme::Ws,
+            Some("wss") => Scheme::Wss,
+            Some("https") => Scheme::Https,
+            _ => return Err(TargetError::NeitherScheme),
         };
+        let secure = scheme != Scheme::Ws;
         let authority = uri.authority().ok_or(TargetError::NoHost)?.clone();
         if authority.as_str().contains('@') {
             return Err(TargetError::UserInformation);
@@ -63,11 +105,9 @@ impl FromStr for Target {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        Ok(Target { secure, host, port, authority, path, resolve: Vec::new() })
+        Ok((scheme, Target { secure, host, port, authority, path, resolve: Vec::new() }))
     }
-}
 
-impl Target {
     /// The URI of requests with a method of their own (RFC 8441, section 5: `https` for `wss`).
     pub(crate) fn uri(&self) -> Result<Uri, http::Error> {
         let scheme = if self.secure { "https" } else { "http" };
@@ -134,7 +174,7 @@ mod tests {
             ("wss://a.test?x=1", Ok("true a.test 443 a.test /?x=1")),
             ("wss://[::1]:1/p?q", Ok("true ::1 1 [::1]:1 /p?q")),
             ("https://a.test/", Err(TargetError::Scheme)),
-            ("a.test", Err(TargetError::Scheme)),
+            ("a.test", Err(TargetError::NeitherScheme)),
             ("wss://u@a.test/", Err(TargetError::UserInformation)),
             ("wss://a.test/#x", Err(TargetError::Fragment)),
             ("wss:///x", Err(TargetError::NotUrl)),
@@ -142,6 +182,24 @@ mod tests {
             let found = text
                 .parse::<Target>()
                 .map(|t| format!("{} {} {} {} {}", t.secure, t.host, t.port, t.authority, t.path));
+            assert_eq!(found, expected.map(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_says_what_it_is() {
+        for (text, expected) in [
+            ("wss://a.test/x", Ok("websocket 443")),
+            ("ws://a.test/x", Ok("websocket 80")),
+            ("https://a.test/x", Ok("webtransport 443")),
+            ("https://a.test:8443", Ok("webtransport 8443")),
+            ("http://a.test/", Err(TargetError::NeitherScheme)),
+            ("https://a.test/#x", Err(TargetError::Fragment)),
+        ] {
+            let found = text.parse::<Url>().map(|url| match url {
+                Url::WebSocket(target) => format!("websocket {}", target.port),
+                Url::WebTransport(target) => format!("webtransport {}", target.port),
+            });
             assert_eq!(found, expected.map(str::to_owned), "{text}");
         }
     }

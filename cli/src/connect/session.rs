@@ -1,30 +1,24 @@
 //! A conversation: lines of standard input become messages, and messages become lines of standard output.
 
 use std::fmt;
-use std::io::{self, BufRead as _, Read as _};
+use std::io;
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::lines::{self, shown};
 use crate::args::EXIT_CLOSED_BADLY;
 use crate::client::Tunnel;
-use crate::output::{Output, complain};
+use crate::output::Output;
 
-/// Lines that wait to be sent: standard input is read no faster than the tunnel takes it.
-const QUEUED_LINES: usize = 16;
-/// The longest line; what is longer is sent in pieces.
-const MAX_LINE_OCTETS: u64 = 16 << 20;
 /// How long the server may take to answer a Close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of a binary message is shown.
-const MAX_SHOWN_OCTETS: usize = 64;
 /// So long ahead that it is never.
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
@@ -65,14 +59,15 @@ impl fmt::Display for End {
 pub(super) async fn run(tunnel: Tunnel, binary: bool) -> io::Result<End> {
     let websocket = WebSocketStream::from_raw_socket(tunnel, Role::Client, None).await;
     let (mut sink, mut stream) = websocket.split();
-    let mut lines = read_lines();
+    let mut lines = lines::read();
     let deadline = std::cell::Cell::new(Instant::now() + NEVER);
     // Lines are sent while messages arrive: an echo that nobody reads would block both.
     let send = async {
         while let Some(line) = lines.recv().await {
+            let line = line.strip_suffix(b"\n").unwrap_or(&line);
             let message = match binary {
-                true => Message::Binary(line.into()),
-                false => Message::text(String::from_utf8_lossy(&line).into_owned()),
+                true => Message::Binary(line.to_vec().into()),
+                false => Message::text(String::from_utf8_lossy(line).into_owned()),
             };
             if sink.send(message).await.is_err() {
                 break;
@@ -127,36 +122,7 @@ fn end(closed: Option<Option<CloseFrame>>, error: Option<Error>) -> End {
 fn show(message: &Message) -> io::Result<()> {
     match message {
         Message::Text(text) => Output::Stdout.line(text),
-        Message::Binary(octets) => {
-            let shown = &octets[..octets.len().min(MAX_SHOWN_OCTETS)];
-            let hex: String = shown.iter().map(|octet| format!("{octet:02x}")).collect();
-            let more = if octets.len() > shown.len() { "…" } else { "" };
-            Output::Stdout.line(&format!("[{} octets] {hex}{more}", octets.len()))
-        }
+        Message::Binary(octets) => Output::Stdout.line(&shown(octets)),
         _ => Ok(()),
     }
-}
-
-/// Lines of standard input without their line feeds. The thread ends with the process: a read cannot be called off.
-fn read_lines() -> mpsc::Receiver<Vec<u8>> {
-    let (lines, receiver) = mpsc::channel(QUEUED_LINES);
-    std::thread::spawn(move || {
-        let mut input = io::stdin().lock();
-        loop {
-            let mut line = Vec::new();
-            match (&mut input).take(MAX_LINE_OCTETS).read_until(b'\n', &mut line) {
-                Ok(0) => return,
-                Ok(_) => {
-                    if line.last() == Some(&b'\n') {
-                        line.pop();
-                    }
-                    if lines.blocking_send(line).is_err() {
-                        return;
-                    }
-                }
-                Err(error) => return complain(&format!("standard input: {error}")),
-            }
-        }
-    });
-    receiver
 }

@@ -246,6 +246,7 @@ pub(super) fn to_value(object: &Object) -> Value {
         Object::EdgePolicy(object) => write(&**object),
         Object::HttpRoute(object) => write(&**object),
         Object::WebSocketRoute(object) => write(&**object),
+        Object::WebTransportRoute(object) => write(&**object),
         Object::Ingress(object) => write(&**object),
         Object::IngressClass(object) => write(&**object),
         Object::Service(object) => write(&**object),

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use headrace_compile::Kind;
-use headrace_crds::{EdgePolicy, GatewayParameters, WebSocketRoute};
+use headrace_crds::{EdgePolicy, GatewayParameters, WebSocketRoute, WebTransportRoute};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 use regex::Regex;
@@ -36,10 +36,12 @@ pub(super) fn violations(kind: Kind, object: &mut Value) -> Vec<(FieldPath, Stri
 
 fn schema_of(kind: Kind) -> Option<&'static Schema> {
     static WEBSOCKET_ROUTE: OnceLock<Schema> = OnceLock::new();
+    static WEB_TRANSPORT_ROUTE: OnceLock<Schema> = OnceLock::new();
     static GATEWAY_PARAMETERS: OnceLock<Schema> = OnceLock::new();
     static EDGE_POLICY: OnceLock<Schema> = OnceLock::new();
     match kind {
         Kind::WebSocketRoute => Some(WEBSOCKET_ROUTE.get_or_init(|| Schema::of(&WebSocketRoute::crd()))),
+        Kind::WebTransportRoute => Some(WEB_TRANSPORT_ROUTE.get_or_init(|| Schema::of(&WebTransportRoute::crd()))),
         Kind::GatewayParameters => Some(GATEWAY_PARAMETERS.get_or_init(|| Schema::of(&GatewayParameters::crd()))),
         Kind::EdgePolicy => Some(EDGE_POLICY.get_or_init(|| Schema::of(&EdgePolicy::crd()))),
         _ => None,

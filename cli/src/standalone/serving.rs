@@ -16,7 +16,7 @@ use crate::development_ca::{CA_CERTIFICATE_FILE, DevelopmentCa};
 use crate::manifest::Manifests;
 use crate::output::{Output, complain};
 use crate::report::Report;
-use crate::world::{self, FilledIn};
+use crate::world::{self, FilledIn, Trusted};
 
 /// A data plane with what it serves.
 pub(super) struct Serving {
@@ -30,6 +30,8 @@ pub(super) struct Serving {
     report: Report,
     /// Certificates that were made up, as they were told last.
     filled_in: Vec<FilledIn>,
+    /// CAs for backends that were made up, likewise.
+    trusted: Vec<Trusted>,
     /// URLs, as they were told last.
     urls: BTreeSet<String>,
     /// Sockets that are wanted and could not be had.
@@ -61,6 +63,7 @@ impl Serving {
             table: wire::Table::default(),
             report: Report::default(),
             filled_in: Vec::new(),
+            trusted: Vec::new(),
             urls: BTreeSet::new(),
             unbound: BTreeSet::new(),
         }
@@ -109,8 +112,9 @@ impl Serving {
         if is_news && before > 0 {
             text.push_str(&self.counts());
         }
-        if prepared.filled_in != self.filled_in {
+        if prepared.filled_in != self.filled_in || prepared.trusted != self.trusted {
             self.filled_in = prepared.filled_in;
+            self.trusted = prepared.trusted;
             text.push_str(&self.certificates());
         }
         let urls = urls(&compiled.table, &unbound_ports);
@@ -173,7 +177,8 @@ impl Serving {
 
     fn certificates(&self) -> String {
         let mut text = String::new();
-        if let (Some(directory), false) = (self.ca.directory(), self.filled_in.is_empty()) {
+        let none = self.filled_in.is_empty() && self.trusted.is_empty();
+        if let (Some(directory), false) = (self.ca.directory(), none) {
             let ca = directory.join(CA_CERTIFICATE_FILE);
             text.push_str(&format!("development CA: {} (curl --cacert, headrace connect --ca)\n", ca.display()));
         }
@@ -182,6 +187,11 @@ impl Serving {
                 "{}: a development certificate, spki-sha256={}\n",
                 filled_in.secret, filled_in.spki_sha256
             ));
+        }
+        for (policy, file) in self.trusted.iter().flat_map(|trusted| &trusted.policies) {
+            if let Some(file) = file {
+                text.push_str(&format!("{policy}: a development certificate for its backends, {}\n", file.display()));
+            }
         }
         text
     }

@@ -6,5 +6,8 @@ mod bench;
 mod check;
 mod connect;
 mod echo_server;
+mod forward;
 mod program;
 mod standalone;
+mod webtransport;
+mod webtransport_server;

@@ -107,6 +107,10 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            self.unclaimed.extend(self.lines.try_iter());
+            eprintln!("it said:\n{}", self.unclaimed.join("\n"));
+        }
     }
 }
 

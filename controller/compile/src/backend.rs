@@ -35,6 +35,53 @@ impl std::fmt::Display for PortRef<'_> {
     }
 }
 
+/// What is to be sent to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Requests, and WebSocket handshakes.
+    Requests,
+    /// WebTransport sessions.
+    Sessions,
+    /// The octets of a session's streams.
+    Streams,
+    /// A session's datagrams.
+    Datagrams,
+}
+
+impl Purpose {
+    /// The protocol of the Service's port.
+    const fn transport(self) -> &'static str {
+        match self {
+            Purpose::Requests | Purpose::Streams => "TCP",
+            Purpose::Sessions | Purpose::Datagrams => "UDP",
+        }
+    }
+
+    /// What tells apart in the table what one number of a Service is used for.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Purpose::Requests => "",
+            Purpose::Sessions => "/h3",
+            Purpose::Streams => "/tcp",
+            Purpose::Datagrams => "/udp",
+        }
+    }
+
+    /// What an `appProtocol` means, if it is supported. To streams and datagrams it is all the same: they pass as they are.
+    fn speaks(self, app_protocol: &str) -> Option<(BackendProtocol, Security)> {
+        match (self, app_protocol) {
+            (Purpose::Requests, name) => speaks(name),
+            (Purpose::Sessions, HTTP3) => Some((BackendProtocol::Http3, Security::Tls)),
+            (Purpose::Sessions, _) => None,
+            (Purpose::Streams, _) => Some((BackendProtocol::Stream, Security::None)),
+            (Purpose::Datagrams, _) => Some((BackendProtocol::Datagram, Security::None)),
+        }
+    }
+}
+
+/// HTTP/3 with WebTransport. Kubernetes has no name for it of its own.
+const HTTP3: &str = "headrace.dev/h3";
+
 /// Why a Service cannot be a backend.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BackendError {
@@ -44,13 +91,22 @@ pub(crate) enum BackendError {
     NoPort(Key, String, String),
     #[error("Service {0} is of type ExternalName, which is refused: it would let whoever may edit it choose any host")]
     ExternalName(Key),
-    #[error("port {1} of Service {0} is {2}, not TCP")]
-    NotTcp(Key, u16, String),
+    #[error("port {1} of Service {0} is {2}, not {3}")]
+    Transport(Key, u16, String, &'static str),
     #[error(
         "port {1} of Service {0} has appProtocol {2:?}, which is not supported: use http, https, kubernetes.io/ws, \
          kubernetes.io/wss or kubernetes.io/h2c, or none"
     )]
     AppProtocol(Key, u16, String),
+    #[error(
+        "port {1} of Service {0} has appProtocol {2:?}, and a session needs one that speaks WebTransport: use {HTTP3}"
+    )]
+    NotHttp3(Key, u16, String),
+    #[error(
+        "port {1} of Service {0} has a BackendTLSPolicy, and streams and datagrams pass as they are: let the policy name \
+         other ports by sectionName"
+    )]
+    PolicyOnOctets(Key, u16),
     #[error(
         "port {1} of Service {0} has appProtocol {2:?}, and nothing says who has to be there: add a BackendTLSPolicy"
     )]
@@ -93,23 +149,25 @@ impl<'w> Backends<'w> {
         }
     }
 
-    /// The backend of that port of that Service, under its id in the table.
-    pub(crate) fn get(&mut self, key: &Key, port: PortRef<'_>) -> Result<String, BackendError> {
+    /// The backend of that port of that Service for that purpose, under its id in the table.
+    pub(crate) fn get(&mut self, key: &Key, port: PortRef<'_>, purpose: Purpose) -> Result<String, BackendError> {
         let service = self.world.services.get(key).ok_or_else(|| BackendError::NoService(key.clone()))?;
         let spec = service.spec.as_ref();
         if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
             return Err(BackendError::ExternalName(key.clone()));
         }
-        let (number, service_port) = find_port(service, port)
+        let (number, service_port) = find_port(service, port, purpose)
             .ok_or_else(|| BackendError::NoPort(key.clone(), port.to_string(), ports_in_words(service)))?;
-        match service_port.protocol.as_deref() {
-            None | Some("" | "TCP") => {}
-            Some(other) => return Err(BackendError::NotTcp(key.clone(), number, other.to_owned())),
+        let transport = transport_of(service_port.protocol.as_deref());
+        if transport != purpose.transport() {
+            return Err(BackendError::Transport(key.clone(), number, transport.to_owned(), purpose.transport()));
         }
         let app_protocol = service_port.app_protocol.as_deref().unwrap_or("");
-        let (protocol, security) = speaks(app_protocol)
-            .ok_or_else(|| BackendError::AppProtocol(key.clone(), number, app_protocol.to_owned()))?;
-        let id = format!("{}:{number}", key.id());
+        let (protocol, security) = purpose.speaks(app_protocol).ok_or_else(|| match purpose {
+            Purpose::Sessions => BackendError::NotHttp3(key.clone(), number, app_protocol.to_owned()),
+            _ => BackendError::AppProtocol(key.clone(), number, app_protocol.to_owned()),
+        })?;
+        let id = format!("{}:{number}{}", key.id(), purpose.suffix());
         if let Some(message) = self.options.refusal(SectionKind::Backend, &id) {
             return Err(BackendError::Refused(key.clone(), number, message));
         }
@@ -120,13 +178,17 @@ impl<'w> Backends<'w> {
             let port_name = service_port.name.as_deref().unwrap_or("");
             let tls = self.policies.tls(key, port_name);
             let tls = tls.map_err(|message| BackendError::Policy(key.clone(), number, message))?;
-            if security == Security::Tls && tls.is_none() {
-                return Err(BackendError::NoPolicy(key.clone(), number, app_protocol.to_owned()));
+            match (security, &tls) {
+                (Security::Tls, None) => {
+                    return Err(BackendError::NoPolicy(key.clone(), number, app_protocol.to_owned()));
+                }
+                (Security::None, Some(_)) => return Err(BackendError::PolicyOnOctets(key.clone(), number)),
+                _ => {}
             }
             if self.found.len() >= List::Backends.max() {
                 return Err(BackendError::TableFull(key.clone()));
             }
-            let endpoints = self.endpoints(key, port_name);
+            let endpoints = self.endpoints(key, port_name, purpose.transport());
             self.found.insert(id.clone(), wire::Backend { id: id.clone(), protocol, endpoints, tls });
         }
         Ok(id)
@@ -155,12 +217,12 @@ impl<'w> Backends<'w> {
     }
 
     /// Those that are ready; where none is, those that still serve while they terminate (KEP-1672).
-    fn endpoints(&self, service: &Key, port_name: &str) -> Vec<String> {
+    fn endpoints(&self, service: &Key, port_name: &str, transport: &str) -> Vec<String> {
         let slices = self.slices.get(service).map_or(&[][..], |slices| slices);
         for eligible in [is_ready as fn(&Endpoint) -> bool, is_serving_while_terminating] {
             let endpoints: BTreeSet<String> = slices
                 .iter()
-                .filter_map(|slice| Some((*slice, slice_port(slice, port_name)?)))
+                .filter_map(|slice| Some((*slice, slice_port(slice, port_name, transport)?)))
                 .flat_map(|(slice, port)| {
                     let endpoints = slice.endpoints.iter().filter(|endpoint| eligible(endpoint));
                     endpoints.flat_map(|endpoint| &endpoint.addresses).filter_map(move |address| {
@@ -211,14 +273,22 @@ fn may_dial(address: IpAddr, local: LocalEndpoints) -> bool {
         && (local == LocalEndpoints::Allowed || !address.is_loopback())
 }
 
-fn find_port<'s>(service: &'s Service, wanted: PortRef<'_>) -> Option<(u16, &'s ServicePort)> {
+/// A number may be there twice: for TCP and for UDP. Then the one that serves the purpose is meant.
+fn find_port<'s>(service: &'s Service, wanted: PortRef<'_>, purpose: Purpose) -> Option<(u16, &'s ServicePort)> {
     let ports = service.spec.as_ref()?.ports.as_deref()?;
-    let port = ports.iter().find(|port| match wanted {
+    let mut meant = ports.iter().filter(|port| match wanted {
         PortRef::Number(number) => port.port == number,
         PortRef::Name(name) => port.name.as_deref() == Some(name),
-    })?;
+    });
+    let serves = |port: &&ServicePort| transport_of(port.protocol.as_deref()) == purpose.transport();
+    let port = meant.clone().find(serves).or_else(|| meant.next())?;
     let number = u16::try_from(port.port).ok().filter(|number| *number != 0)?;
     Some((number, port))
+}
+
+/// The protocol of a port; TCP where none is given (ServicePort.protocol, EndpointPort.protocol).
+fn transport_of(protocol: Option<&str>) -> &str {
+    protocol.filter(|protocol| !protocol.is_empty()).unwrap_or("TCP")
 }
 
 fn ports_in_words(service: &Service) -> String {
@@ -240,9 +310,11 @@ enum Security {
     AsPolicy,
     /// It is spoken, so that there has to be a policy: without one nobody could be told from anybody else.
     Tls,
+    /// It is none of ours: what passes may have TLS of its own inside.
+    None,
 }
 
-/// What an `appProtocol` means, if it is supported. GEP-1911: an absent one does not switch upgrades off. Names without a
+/// What an `appProtocol` means for requests, if it is supported. GEP-1911: an absent one does not switch upgrades off. Names without a
 /// domain are IANA's, in which case makes no difference (RFC 6335 section 5.1).
 fn speaks(app_protocol: &str) -> Option<(BackendProtocol, Security)> {
     match app_protocol {
@@ -256,10 +328,10 @@ fn speaks(app_protocol: &str) -> Option<(BackendProtocol, Security)> {
 }
 
 /// The number behind the Service port's name: what `targetPort` came to on these endpoints.
-fn slice_port(slice: &EndpointSlice, name: &str) -> Option<u16> {
+fn slice_port(slice: &EndpointSlice, name: &str, transport: &str) -> Option<u16> {
     let ports = slice.ports.as_deref()?;
     let port = ports.iter().find(|port| {
-        port.name.as_deref().unwrap_or("") == name && matches!(port.protocol.as_deref(), None | Some("" | "TCP"))
+        port.name.as_deref().unwrap_or("") == name && transport_of(port.protocol.as_deref()) == transport
     })?;
     port.port.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0)
 }

@@ -9,8 +9,10 @@ mod effect;
 use std::collections::BTreeMap;
 
 use headrace_crds::condition::{ConditionType, PolicyReason};
-use headrace_crds::edgepolicy::{EdgePolicy, PolicyTargetReference, QuicPolicy, RetryPolicy, ZeroRtt};
-use headrace_table::wire::{self, QuicOptions, Retry};
+use headrace_crds::edgepolicy::{
+    EdgePolicy, EdgePolicySpec, PolicyTargetReference, QuicPolicy, RetryPolicy, WebTransportPolicy, ZeroRtt,
+};
+use headrace_table::wire::{self, QuicOptions, Retry, WebTransportOptions};
 
 use crate::Options;
 use crate::age::Age;
@@ -22,6 +24,9 @@ use effect::Ports;
 
 /// The bound of the Gateway API's own schema for the entries of a policy's status.
 const MAX_ANCESTORS: usize = 16;
+
+/// Sessions of a connection at most (the bound of the schema).
+const MAX_SESSIONS: i32 = 1_000;
 
 /// What a policy is for: a Gateway, or one of its listeners.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,10 +73,24 @@ impl<'w> EdgePolicies<'w> {
                 let section = (!listener.is_of_set()).then_some(&*listener.name);
                 listener.policy = policies.holding(&key, section).cloned();
                 let spec = listener.policy.as_ref().and_then(|key| world.edge_policies.get(key));
-                listener.quic = spec.map(|policy| asked(policy.spec.quic.as_ref())).unwrap_or_default();
+                listener.quic = spec.map(|policy| asked(&policy.spec)).unwrap_or_default();
             }
         }
+        policies.switch_off(gateways);
         policies
+    }
+
+    /// Tells the listeners of every port on which a policy switches WebTransport off: QUIC cannot tell them apart when it
+    /// says what it offers.
+    fn switch_off(&self, gateways: &mut Gateways) {
+        let off: BTreeMap<u16, Key> = gateways
+            .served()
+            .filter(|listener| listener.protocol == Some(wire::Protocol::Https) && !listener.quic.webtransport.enabled)
+            .filter_map(|listener| Some((listener.bound?, listener.policy.clone()?)))
+            .collect();
+        for listener in gateways.by_age().into_iter().flat_map(|gateway| &mut gateway.listeners) {
+            listener.without_webtransport = listener.bound.and_then(|port| off.get(&port)).cloned();
+        }
     }
 
     /// The policy of that listener of that Gateway. Listeners of sets have no names there.
@@ -111,7 +130,7 @@ impl<'w> EdgePolicies<'w> {
                 if !is_ours_to_tell || !is_new || ancestors.len() >= MAX_ANCESTORS {
                     continue;
                 }
-                let judged = self.judge(key, policy.spec.quic.as_ref(), &target, &field, gateways, &ports, options);
+                let judged = self.judge(key, &policy.spec, &target, &field, gateways, &ports, options);
                 let problems = judged.refused.iter().map(|fault| fault.problem(&object, ConditionType::Accepted));
                 statuses.problems.extend(problems);
                 let problems =
@@ -134,7 +153,7 @@ impl<'w> EdgePolicies<'w> {
     fn judge(
         &self,
         key: &Key,
-        quic: Option<&QuicPolicy>,
+        spec: &EdgePolicySpec,
         target: &Target,
         field: &str,
         gateways: &Gateways,
@@ -163,22 +182,26 @@ impl<'w> EdgePolicies<'w> {
             let message = format!("EdgePolicy {winner} is older and has the target: remove one");
             return refused(field.to_owned(), PolicyReason::Conflicted, message);
         }
-        let asks = quic.is_some_and(|quic| *quic != QuicPolicy::default());
-        if asks && !meant.iter().any(|listener| listener.protocol == Some(wire::Protocol::Https)) {
-            let message =
-                "QUIC is for listeners of protocol HTTPS, and there is none here: remove spec.quic".to_owned();
-            return refused("spec.quic".to_owned(), PolicyReason::Invalid, message);
+        if let Some((field, message)) = unreadable(spec) {
+            return refused(field.to_owned(), PolicyReason::Invalid, message);
         }
-        if asks && !options.http3 {
-            let message = "HTTP/3 is off in this installation: remove spec.quic, or turn it on".to_owned();
-            return refused("spec.quic".to_owned(), PolicyReason::Invalid, message);
+        if let Some((field, subject)) = asks(spec) {
+            if !meant.iter().any(|listener| listener.protocol == Some(wire::Protocol::Https)) {
+                let message =
+                    format!("{subject} is for listeners of protocol HTTPS, and there is none here: remove {field}");
+                return refused(field.to_owned(), PolicyReason::Invalid, message);
+            }
+            if !options.http3 {
+                let message = format!("HTTP/3 is off in this installation: remove {field}, or turn it on");
+                return refused(field.to_owned(), PolicyReason::Invalid, message);
+            }
         }
         let held: Vec<_> = meant
             .into_iter()
             .filter(|listener| listener.policy.as_ref() == Some(key) && gateway.serves(listener))
             .filter(|listener| listener.protocol == Some(wire::Protocol::Https))
             .collect();
-        effect::judge(quic, &held, ports)
+        effect::judge(spec, &held, ports)
     }
 }
 
@@ -202,15 +225,45 @@ impl Judged {
     }
 }
 
+/// The first field by which a policy asks for anything, and what it is about.
+fn asks(spec: &EdgePolicySpec) -> Option<(&'static str, &'static str)> {
+    let quic = spec.quic.as_ref().is_some_and(|quic| *quic != QuicPolicy::default());
+    let webtransport = spec.web_transport.as_ref().is_some_and(|asked| *asked != WebTransportPolicy::default());
+    match (quic, webtransport) {
+        (true, _) => Some(("spec.quic", "QUIC")),
+        (false, true) => Some(("spec.webTransport", "WebTransport")),
+        (false, false) => None,
+    }
+}
+
+/// What of a policy nobody can hold to. The schema says the same to whoever has an API server.
+fn unreadable(spec: &EdgePolicySpec) -> Option<(&'static str, String)> {
+    let asked = spec.web_transport.as_ref()?;
+    if let Some(sessions) = asked.sessions.filter(|sessions| !(1..=MAX_SESSIONS).contains(sessions)) {
+        let message = format!("{sessions} sessions are not from 1 to {MAX_SESSIONS}");
+        return Some(("spec.webTransport.sessions", message));
+    }
+    let text = asked.early_buffer.as_deref().filter(|_| asked.early_octets().is_none())?;
+    Some(("spec.webTransport.earlyBuffer", format!("{text:?} is not a number of octets: write it as 65536 or 64Ki")))
+}
+
 /// What a policy asks of QUIC, in the table's words.
-fn asked(quic: Option<&QuicPolicy>) -> QuicOptions {
-    let Some(quic) = quic else { return QuicOptions::default() };
+fn asked(spec: &EdgePolicySpec) -> QuicOptions {
+    let quic = spec.quic.clone().unwrap_or_default();
+    let webtransport = spec.web_transport.clone().unwrap_or_default();
+    let default = WebTransportOptions::default();
+    let sessions = webtransport.sessions.filter(|sessions| (1..=MAX_SESSIONS).contains(sessions));
     QuicOptions {
         zero_rtt: quic.zero_rtt.unwrap_or_default() == ZeroRtt::SafeMethods,
         retry: match quic.retry.unwrap_or_default() {
             RetryPolicy::Never => Retry::Never,
             RetryPolicy::UnderLoad => Retry::UnderLoad,
             RetryPolicy::Always => Retry::Always,
+        },
+        webtransport: WebTransportOptions {
+            enabled: webtransport.enabled.unwrap_or(default.enabled),
+            sessions: sessions.and_then(|sessions| u32::try_from(sessions).ok()).unwrap_or(default.sessions),
+            early_octets: webtransport.early_octets().unwrap_or(default.early_octets),
         },
     }
 }

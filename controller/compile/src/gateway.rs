@@ -155,8 +155,14 @@ impl GatewayCompiler<'_, '_> {
         });
         let own = own.transpose().map_err(|fault| refused.push(fault)).ok().flatten();
         let object = ObjectRef::new(Kind::Gateway, key);
-        let listeners =
-            listener::read_all(&object, (key, gateway), &gateway.spec.listeners, self.grants, self.certificates);
+        let listeners = listener::read_all(
+            &object,
+            (key, gateway),
+            &gateway.spec.listeners,
+            self.options,
+            self.grants,
+            self.certificates,
+        );
         GatewayState {
             object,
             age: Age::of(key, &gateway.metadata),
@@ -242,8 +248,14 @@ impl GatewayCompiler<'_, '_> {
             for set in sets.iter_mut().filter(|set| set.refused.is_none()) {
                 let Some(spec) = self.world.listener_sets.get(&set.object.key()) else { continue };
                 let (specs, first) = (set::listeners(spec), state.listeners.len());
-                let listeners =
-                    listener::read_all(&set.object, (&key, gateway), &specs, self.grants, self.certificates);
+                let listeners = listener::read_all(
+                    &set.object,
+                    (&key, gateway),
+                    &specs,
+                    self.options,
+                    self.grants,
+                    self.certificates,
+                );
                 state.listeners.extend(listeners);
                 set.listeners = first..state.listeners.len();
                 state.by_set.insert(set.object.key(), set.listeners.clone());

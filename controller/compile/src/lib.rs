@@ -12,9 +12,10 @@
 //! GatewayClass <- Gateway <- ListenerSet -> Secret         IngressClass <- Ingress -> Secret
 //!                  ^ ^          ^                                             |
 //!         EdgePolicy |          |                                             |
-//!            HTTPRoute, WebSocketRoute -> Service -> EndpointSlice <----------+
-//!                              |             ^
-//!                              |             +- BackendTLSPolicy -> ConfigMap
+//!            HTTPRoute, WebSocketRoute,                                       |
+//!            WebTransportRoute -> Service -> EndpointSlice <------------------+
+//!                              |     ^
+//!                              |     +- BackendTLSPolicy -> ConfigMap
 //!                              +- ReferenceGrant (between namespaces)
 //!
 //! Gateway -> Service of its own -> address (of Nodes, where it is of type NodePort)
@@ -44,7 +45,7 @@ mod world;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use headrace_table::wire::{self, Action};
+use headrace_table::wire;
 
 use backend::Backends;
 use budget::Budget;
@@ -53,7 +54,7 @@ use edge_policy::EdgePolicies;
 use gateway::GatewayCompiler;
 use grant::Grants;
 use ingress::IngressCompiler;
-use route::RouteCompiler;
+use route::{RouteCompiler, probe};
 use service::address;
 
 pub use options::{DEFAULT_POD_SET, LocalEndpoints, Options, PortOwner, Ports};
@@ -146,6 +147,7 @@ pub fn compile(world: &World, options: &Options) -> Compiled {
     }
     .compile();
     let planned = service::plan(world, options, &mut gateways);
+    let edge_policies = EdgePolicies::of(world, &mut gateways);
     let mut routes = RouteCompiler {
         world,
         options,
@@ -156,7 +158,6 @@ pub fn compile(world: &World, options: &Options) -> Compiled {
         statuses: &mut statuses,
     }
     .compile();
-    let edge_policies = EdgePolicies::of(world, &mut gateways);
     let mut listeners = gateways.table(options);
     let ingresses = IngressCompiler {
         world,
@@ -185,9 +186,6 @@ pub fn compile(world: &World, options: &Options) -> Compiled {
 }
 
 fn forwards_to(route: &wire::Route) -> impl Iterator<Item = &str> {
-    let forwards = route.rules.iter().filter_map(|rule| match &rule.action {
-        Action::Forward(forward) => Some(forward),
-        Action::Redirect(_) | Action::Respond(_) => None,
-    });
-    forwards.flat_map(|forward| &forward.backends).filter_map(|backend| backend.backend.as_deref())
+    let lists = route.rules.iter().flat_map(|rule| probe::backends_of(&rule.action));
+    lists.flat_map(|(_, backends)| backends).filter_map(|backend| backend.backend.as_deref())
 }

@@ -1,14 +1,17 @@
-//! HTTPRoutes and WebSocketRoutes: their rules in the table, their statuses.
+//! HTTPRoutes, WebSocketRoutes and WebTransportRoutes: their rules in the table, their statuses.
 //!
-//! Owns what the two kinds have in common, from the object to conditions. It must not know where listeners come from.
+//! Owns what the kinds have in common, from the object to conditions. It must not know where listeners come from.
 
 mod backend_ref;
 mod http;
+mod ours;
 mod parent;
 pub(crate) mod probe;
 mod rule;
+mod session;
 mod shape;
 mod websocket;
+mod webtransport;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +34,7 @@ use parent::{Named, Parent, Reached};
 use rule::{Lowered, Surroundings};
 use shape::Shape;
 
-/// The bounds of HTTPRoute's and WebSocketRoute's schemas, for worlds that no API server checked.
+/// The bounds of the schemas of all kinds of routes, for worlds that no API server checked.
 const MAX_PARENTS: usize = 32;
 const MAX_HOSTNAMES: usize = 16;
 const MAX_RULES: usize = 16;
@@ -53,7 +56,8 @@ impl RouteCompiler<'_, '_> {
         let world = self.world;
         let http = world.http_routes.iter().map(|(key, route)| http::shape(key, route));
         let websocket = world.websocket_routes.iter().map(|(key, route)| websocket::shape(key, route));
-        http.chain(websocket).filter_map(|shape| self.compile_one(&shape)).collect()
+        let webtransport = world.webtransport_routes.iter().map(|(key, route)| webtransport::shape(key, route));
+        http.chain(websocket).chain(webtransport).filter_map(|shape| self.compile_one(&shape)).collect()
     }
 
     fn compile_one(&mut self, shape: &Shape) -> Option<wire::Route> {

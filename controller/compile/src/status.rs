@@ -222,7 +222,7 @@ pub struct RouteGroupKind {
     pub kind: &'static str,
 }
 
-/// The status of an HTTPRoute or a WebSocketRoute.
+/// The status of an HTTPRoute, a WebSocketRoute or a WebTransportRoute.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RouteStatus {
     /// The object.

@@ -12,7 +12,7 @@ use gateway_api::gateways::Gateway;
 use gateway_api::httproutes::HttpRoute;
 use gateway_api::listenersets::ListenerSet;
 use gateway_api::referencegrants::ReferenceGrant;
-use headrace_crds::{EdgePolicy, GatewayParameters, WebSocketRoute};
+use headrace_crds::{EdgePolicy, GatewayParameters, WebSocketRoute, WebTransportRoute};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -191,6 +191,8 @@ world! {
     HttpRoute(HttpRoute, "gateway.networking.k8s.io/v1", "HTTPRoute", Namespaced) in http_routes,
     /// Routes for WebSocket handshakes.
     WebSocketRoute(WebSocketRoute, "headrace.dev/v1alpha1", "WebSocketRoute", Namespaced) in websocket_routes,
+    /// Routes for WebTransport sessions.
+    WebTransportRoute(WebTransportRoute, "headrace.dev/v1alpha1", "WebTransportRoute", Namespaced) in webtransport_routes,
     /// The older kind of route.
     Ingress(Ingress, "networking.k8s.io/v1", "Ingress", Namespaced) in ingresses,
     /// A class of Ingresses.

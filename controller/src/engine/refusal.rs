@@ -57,7 +57,8 @@ fn object_of(section: &SectionId) -> Option<(Kind, Key)> {
             let kind = Kind::ALL.iter().copied().find(|known| known.label() == *kind)?;
             Some((kind, Key::new(*namespace, *name)))
         }
-        (SectionKind::Backend, [namespace, service]) => {
+        // Behind the port stands what it is used for, where that is not requests.
+        (SectionKind::Backend, [namespace, service, ..]) => {
             let (name, _) = service.rsplit_once(':')?;
             Some((Kind::Service, Key::new(*namespace, name)))
         }
@@ -81,6 +82,7 @@ mod tests {
             (SectionKind::Route, "Ingress/shop/a/extra", Some((Kind::Ingress, Key::new("shop", "a")))),
             (SectionKind::Route, "Pod/shop/chat", None),
             (SectionKind::Backend, "shop/chat:8080", Some((Kind::Service, Key::new("shop", "chat")))),
+            (SectionKind::Backend, "shop/chat:8080/tcp", Some((Kind::Service, Key::new("shop", "chat")))),
             (SectionKind::Certificate, "shop/tls", Some((Kind::Secret, Key::new("shop", "tls")))),
         ] {
             assert_eq!(object_of(&SectionId::new(kind, id)), expect, "{id}");

@@ -35,6 +35,7 @@ impl Label for Written {
         Written(Kind::ListenerSet),
         Written(Kind::HttpRoute),
         Written(Kind::WebSocketRoute),
+        Written(Kind::WebTransportRoute),
         Written(Kind::BackendTlsPolicy),
         Written(Kind::EdgePolicy),
         Written(Kind::Ingress),

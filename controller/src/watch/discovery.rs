@@ -41,6 +41,7 @@ pub(crate) const fn plural(kind: Kind) -> &'static str {
         Kind::EdgePolicy => "edgepolicies",
         Kind::HttpRoute => "httproutes",
         Kind::WebSocketRoute => "websocketroutes",
+        Kind::WebTransportRoute => "webtransportroutes",
         Kind::Ingress => "ingresses",
         Kind::IngressClass => "ingressclasses",
         Kind::Service => "services",
@@ -179,6 +180,7 @@ mod tests {
                 "gateway.networking.k8s.io v1beta1 gateway.networking.k8s.io/v1beta1 referencegrants",
             ),
             (Kind::WebSocketRoute, None, "headrace.dev v1alpha1 headrace.dev/v1alpha1 websocketroutes"),
+            (Kind::WebTransportRoute, None, "headrace.dev v1alpha1 headrace.dev/v1alpha1 webtransportroutes"),
         ] {
             let api = resource(kind, version);
             assert_eq!(format!("{} {} {} {}", api.group, api.version, api.api_version, api.plural), expect);

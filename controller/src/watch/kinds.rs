@@ -14,7 +14,7 @@ use gateway_api::httproutes::HttpRoute;
 use gateway_api::listenersets::ListenerSet;
 use gateway_api::referencegrants::ReferenceGrant;
 use headrace_compile::{Key, Kind, Object, World};
-use headrace_crds::{EdgePolicy, GatewayParameters, WebSocketRoute};
+use headrace_crds::{EdgePolicy, GatewayParameters, WebSocketRoute, WebTransportRoute};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, NodeSpec, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -86,6 +86,7 @@ watched! {
     EdgePolicy in edge_policies: |_object| {}, |one, two| one.spec == two.spec;
     HttpRoute in http_routes: |_object| {}, |one, two| one.spec == two.spec;
     WebSocketRoute in websocket_routes: |_object| {}, |one, two| one.spec == two.spec;
+    WebTransportRoute in webtransport_routes: |_object| {}, |one, two| one.spec == two.spec;
     BackendTlsPolicy in backend_tls_policies: |_object| {}, |one, two| one.spec == two.spec;
     ReferenceGrant in reference_grants: |_object| {}, |one, two| one.spec == two.spec;
     Ingress in ingresses: |_object| {}, |one, two| one.spec == two.spec;

@@ -331,6 +331,7 @@ pub(crate) fn count(world: &World, kind: Kind) -> usize {
         Kind::EdgePolicy => world.edge_policies.len(),
         Kind::HttpRoute => world.http_routes.len(),
         Kind::WebSocketRoute => world.websocket_routes.len(),
+        Kind::WebTransportRoute => world.webtransport_routes.len(),
         Kind::Ingress => world.ingresses.len(),
         Kind::IngressClass => world.ingress_classes.len(),
         Kind::Service => world.services.len(),

@@ -53,6 +53,11 @@ impl Connection {
         self.shared.peer_settings()
     }
 
+    /// What was refused of the client's WebTransport for want of room.
+    pub fn refused(&self) -> webtransport::Refused {
+        self.shared.webtransport.as_deref().map(webtransport::Hub::refused).unwrap_or_default()
+    }
+
     /// Waits for the next request stream. Its head is read by [`Incoming::resolve`], so that a slow one delays nothing.
     ///
     /// It also serves the control and QPACK streams, and so must be called again while requests are being worked on.

@@ -52,9 +52,9 @@ pub(crate) struct Entry<'a> {
     /// From the request's arrival to the end.
     #[serde(rename = "duration_ms", serialize_with = "as_milliseconds")]
     pub(crate) duration: Duration,
-    /// Whether a tunnel was opened.
+    /// Whether a tunnel or a session was opened.
     pub(crate) tunnel: bool,
-    /// What the tunnel carries, or would have: `websocket`.
+    /// What was opened, or would have been: `websocket` or `webtransport`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) protocol: Option<&'a str>,
     /// Why it ended, where it did not end by itself.

@@ -1,4 +1,4 @@
-//! HTTP/3 clients, on our own layer: plain requests, and WebSocket by extended CONNECT (RFC 9220).
+//! HTTP/3 clients, on our own layer: plain requests, and by extended CONNECT WebSocket (RFC 9220) and WebTransport.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use headrace_http3::server::{Connection, Incoming};
-use headrace_http3::{Code, Protocol, RecvStream, SendStream};
+use headrace_http3::{Code, Protocol, RecvStream, SendStream, webtransport};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use tokio::sync::oneshot;
@@ -16,8 +16,10 @@ use super::streams::{OpenStreams, StreamGuard};
 use super::{Downstream, HEADER_TIMEOUT, MAX_STREAMS};
 use crate::body::{RequestBody, ResponseBody};
 use crate::failure::Failure;
+use crate::listener::quic;
 use crate::metrics::{EarlyOutcome, Refusal, ResetCause};
 use crate::proxy::{self, Continue};
+use crate::session::{self, Allowance, Base, Unopened};
 use crate::tunnel::{self, Client, ClientHandshake, Stopped};
 use crate::worker::Worker;
 
@@ -35,6 +37,7 @@ pub(crate) async fn serve(
     downstream: Arc<Downstream>,
     mut connection: Connection,
     handshake: Handshake,
+    sessions: bool,
 ) {
     let streams = OpenStreams::default();
     let idle = streams.idle();
@@ -42,25 +45,31 @@ pub(crate) async fn serve(
     tokio::pin!(idle, drain);
     let mut leaving = false;
     let mut allowed = INITIAL_STREAMS;
+    let base = Base { bidi: INITIAL_STREAMS, uni: quic::UNI_STREAMS, window: quic::CONNECTION_WINDOW };
+    let allowance = Allowance::new(connection.quic().clone(), base);
+    let mut refused = webtransport::Refused::default();
     loop {
+        session::count_refused(&worker.metrics, &connection, &mut refused);
         tokio::select! {
             accepted = connection.accept() => match accepted {
                 Ok(Some(incoming)) => {
                     let stream = Stream {
                         worker: Arc::clone(&worker),
                         downstream: Arc::clone(&downstream),
+                        sessions: sessions.then(|| Arc::clone(&allowance)),
                         open: streams.enter(),
                         handshake: if incoming.is_0rtt() { handshake.clone() } else { Handshake::complete() },
                     };
                     super::spawn(stream.serve(incoming));
                     if streams.count() as u32 * 2 > allowed && allowed < MAX_STREAMS {
                         allowed *= 2;
-                        connection.quic().set_max_concurrent_bi_streams(allowed.into());
+                        allowance.set_requests(allowed);
                     }
                 }
                 Ok(None) => break,
                 Err(error) => {
                     tracing::debug!(%error, client = %downstream.peer, "an HTTP/3 connection ended");
+                    session::count_refused(&worker.metrics, &connection, &mut refused);
                     return;
                 }
             },
@@ -74,15 +83,18 @@ pub(crate) async fn serve(
             }
         }
     }
+    session::count_refused(&worker.metrics, &connection, &mut refused);
     // What was sent last is still on its way; a client that has it closes by itself.
     let _still_open = tokio::time::timeout(LINGER, connection.closed()).await;
     connection.close(Code::H3_NO_ERROR, "");
 }
 
-/// One request or tunnel.
+/// One request, tunnel or session.
 struct Stream {
     worker: Arc<Worker>,
     downstream: Arc<Downstream>,
+    /// Where WebTransport sessions are offered.
+    sessions: Option<Arc<Allowance>>,
     open: StreamGuard,
     /// That of the connection, for a request in early data.
     handshake: Handshake,
@@ -111,6 +123,7 @@ impl Stream {
         }
         match request.extensions().get::<Protocol>().map(Protocol::as_str) {
             Some("websocket") => self.tunnel(request, send, recv).await,
+            Some(token) if webtransport::draft::is_token(token) => self.session(request, send, recv).await,
             Some(_) => self.refuse(&request, send, Failure::UnknownProtocol).await,
             None => self.refuse(&request, send, Failure::PlainConnect).await,
         }
@@ -213,6 +226,17 @@ impl Stream {
                 }
             }
             Err(declined) => respond(&mut send, declined).await,
+        }
+    }
+
+    async fn session(self, request: Request<()>, send: SendStream, recv: RecvStream) {
+        let Some(allowance) = &self.sessions else {
+            return self.refuse(&request, send, Failure::UnknownProtocol).await;
+        };
+        match session::open(&self.worker, &self.downstream, allowance, request, send, recv).await {
+            Ok(opened) => opened.start(&self.worker, self.open),
+            Err(Unopened::Answered(mut send, _recv, response)) => respond(&mut send, *response).await,
+            Err(Unopened::Gone) => {}
         }
     }
 }

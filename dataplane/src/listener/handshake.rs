@@ -7,6 +7,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use headrace_http3::server::Connection;
+use headrace_table::QuicOptions;
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connecting, ConnectionError, VarInt};
 use tokio::time::{Instant, timeout_at};
@@ -17,6 +18,7 @@ use crate::certificates::{EarlyData, quic_handshake_result};
 use crate::downstream::early_data::Handshake;
 use crate::downstream::{self, Arrival, Version, http3};
 use crate::metrics::{HandshakeResult, Transport};
+use crate::session;
 use crate::worker::Worker;
 
 /// The connection is closed without a word of HTTP/3: there may be nobody to hear it.
@@ -28,12 +30,13 @@ pub(super) async fn serve(
     connecting: Connecting,
     port: u16,
     early_data: EarlyData,
+    options: QuicOptions,
     under_way: UnderWay,
 ) {
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
     let established = match early_data {
-        EarlyData::Refused => establish(&worker, connecting, port, deadline).await,
-        EarlyData::Taken => establish_early(&worker, connecting, port, deadline).await,
+        EarlyData::Refused => establish(&worker, connecting, (port, &options), deadline).await,
+        EarlyData::Taken => establish_early(&worker, connecting, (port, &options), deadline).await,
     };
     drop(under_way);
     let result = match &established {
@@ -59,7 +62,12 @@ impl From<ConnectionError> for Failed {
     }
 }
 
-async fn establish(worker: &Arc<Worker>, connecting: Connecting, port: u16, deadline: Instant) -> Result<(), Failed> {
+async fn establish(
+    worker: &Arc<Worker>,
+    connecting: Connecting,
+    port: (u16, &QuicOptions),
+    deadline: Instant,
+) -> Result<(), Failed> {
     let quic = timeout_at(deadline, connecting).await.map_err(|_| Failed::TooLong)??;
     let server_name = server_name(quic.handshake_data());
     begin(worker, quic, port, server_name, Handshake::complete());
@@ -70,7 +78,7 @@ async fn establish(worker: &Arc<Worker>, connecting: Connecting, port: u16, dead
 async fn establish_early(
     worker: &Arc<Worker>,
     mut connecting: Connecting,
-    port: u16,
+    port: (u16, &QuicOptions),
     deadline: Instant,
 ) -> Result<(), Failed> {
     let named = timeout_at(deadline, connecting.handshake_data()).await.map_err(|_| Failed::TooLong)?;
@@ -103,7 +111,7 @@ fn server_name(data: Option<Box<dyn Any>>) -> Option<Box<str>> {
 fn begin(
     worker: &Arc<Worker>,
     quic: quinn::Connection,
-    port: u16,
+    (port, options): (u16, &QuicOptions),
     server_name: Option<Box<str>>,
     handshake: Handshake,
 ) {
@@ -111,11 +119,13 @@ fn begin(
     let (transport, version) = (Transport::Quic, Version::Http3);
     let downstream = worker.admit(Arrival { transport, peer, port, tls: true, server_name, version });
     let watched = worker.quic.paths.watch(quic.clone(), Arc::clone(&worker.metrics));
-    let connection = Connection::new(quic, &worker.shared.http3);
+    let config = session::http3_config(options.webtransport);
+    let sessions = config.webtransport.is_some();
+    let connection = Connection::new(quic, &config);
     let worker = Arc::clone(worker);
     // On a task of its own: what the handshake needed is let go of.
     downstream::spawn(async move {
-        http3::serve(worker, downstream, connection, handshake).await;
+        http3::serve(worker, downstream, connection, handshake, sessions).await;
         drop(watched);
     });
 }

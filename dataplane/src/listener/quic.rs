@@ -29,40 +29,52 @@ const IDLE_TIMEOUT: VarInt = VarInt::from_u32(60_000);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// Control and two QPACK streams (RFC 9114 section 6.2), and a few of kinds that we do not know.
-const UNI_STREAMS: VarInt = VarInt::from_u32(8);
+pub(crate) const UNI_STREAMS: u32 = 8;
 
 /// Credit of one stream: what a client may have under way to a backend that does not read.
-const STREAM_WINDOW: VarInt = VarInt::from_u32(256 * 1024);
+pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
 
-/// Credit of a whole connection.
-const CONNECTION_WINDOW: VarInt = VarInt::from_u32(1024 * 1024);
+/// Credit of a whole connection without WebTransport sessions, each of which adds its own.
+pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Octets of a connection that are sent and not acknowledged; at 100 ms it allows 80 Mbit/s.
-const SEND_WINDOW: u64 = 1024 * 1024;
+pub(crate) const SEND_WINDOW: u64 = 1024 * 1024;
+
+/// Octets of datagrams that a connection keeps in either direction. What comes is taken at once, and waits for its session
+/// in a queue of its own; what goes waits for congestion only, and is no use when it is late. Some fifty packets.
+pub(crate) const DATAGRAM_BUFFER: usize = 64 * 1024;
 
 /// What every connection may use. Low where quinn allots memory ahead.
-fn transport() -> TransportConfig {
+fn transport(sessions: Sessions) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(IDLE_TIMEOUT.into()))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_concurrent_bidi_streams(INITIAL_STREAMS.into())
-        .max_concurrent_uni_streams(UNI_STREAMS)
-        .stream_receive_window(STREAM_WINDOW)
-        .receive_window(CONNECTION_WINDOW)
+        .max_concurrent_uni_streams(UNI_STREAMS.into())
+        .stream_receive_window(STREAM_WINDOW.into())
+        .receive_window(CONNECTION_WINDOW.into())
         .send_window(SEND_WINDOW)
-        // No datagrams before WebTransport: a buffer for them would only be a place to fill.
-        .datagram_receive_buffer_size(None);
+        // Nothing else uses datagrams: without sessions a buffer for them would only be a place to fill.
+        .datagram_receive_buffer_size((sessions == Sessions::Offered).then_some(DATAGRAM_BUFFER))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER);
     transport
 }
 
+/// Whether clients may open WebTransport sessions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sessions {
+    Offered,
+    Off,
+}
+
 /// What an endpoint of that port takes connections with.
-fn config(worker: &Worker, port: u16, early_data: EarlyData) -> io::Result<ServerConfig> {
+fn config(worker: &Worker, port: u16, early_data: EarlyData, sessions: Sessions) -> io::Result<ServerConfig> {
     let tls = &worker.shared.tls;
     let tls = QuicServerConfig::try_from(tls.quic_config(tls.port(port), early_data)).map_err(io::Error::other)?;
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
     worker.shared.tokens.configure(&mut config);
-    let mut transport = transport();
+    let mut transport = transport(sessions);
     if let Some(longest) = worker.quic.longest_datagram() {
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(longest);
@@ -72,12 +84,33 @@ fn config(worker: &Worker, port: u16, early_data: EarlyData) -> io::Result<Serve
     Ok(config)
 }
 
+/// What connections are taken with, by what the table says of the port when they come.
+struct Configs {
+    early: [Arc<ServerConfig>; 2],
+    late: [Arc<ServerConfig>; 2],
+}
+
+impl Configs {
+    fn new(worker: &Worker, port: u16) -> io::Result<Self> {
+        let make = |early, sessions| config(worker, port, early, sessions).map(Arc::new);
+        let both = |early| io::Result::Ok([make(early, Sessions::Offered)?, make(early, Sessions::Off)?]);
+        Ok(Self { early: both(EarlyData::Taken)?, late: both(EarlyData::Refused)? })
+    }
+
+    fn of(&self, options: &QuicOptions) -> (EarlyData, Arc<ServerConfig>) {
+        let (early_data, configs) =
+            if options.zero_rtt { (EarlyData::Taken, &self.early) } else { (EarlyData::Refused, &self.late) };
+        let [offered, off] = configs;
+        (early_data, Arc::clone(if options.webtransport.enabled { offered } else { off }))
+    }
+}
+
 /// Makes a worker's endpoint on an address. It drives itself on the current runtime.
 ///
 /// # Errors
 /// The socket's.
 pub(crate) fn bind(group: Arc<Group>, worker: &Worker, port: u16) -> io::Result<Endpoint> {
-    let config = config(worker, port, EarlyData::Refused)?;
+    let config = config(worker, port, EarlyData::Refused, Sessions::Off)?;
     let endpoint_config = worker.quic.endpoint_config(group.address());
     let (socket, runtime) = (Socket::new(group, Arc::clone(&worker.quic))?, Arc::new(TokioRuntime));
     Endpoint::new_with_abstract_socket(endpoint_config, Some(config), socket, runtime)
@@ -85,16 +118,16 @@ pub(crate) fn bind(group: Arc<Group>, worker: &Worker, port: u16) -> io::Result<
 
 /// Accepts until the endpoint is closed or this is dropped.
 pub(crate) async fn accept(worker: Arc<Worker>, endpoint: Endpoint, port: u16) {
-    let early = match config(&worker, port, EarlyData::Taken) {
-        Ok(config) => Arc::new(config),
+    let configs = match Configs::new(&worker, port) {
+        Ok(configs) => configs,
         Err(error) => return tracing::error!(%error, port, "QUIC cannot be served"),
     };
     while let Some(incoming) = endpoint.accept().await {
-        admit(&worker, &endpoint, incoming, port, &early);
+        admit(&worker, &endpoint, incoming, port, &configs);
     }
 }
 
-fn admit(worker: &Arc<Worker>, endpoint: &Endpoint, incoming: Incoming, port: u16, early: &Arc<ServerConfig>) {
+fn admit(worker: &Arc<Worker>, endpoint: &Endpoint, incoming: Incoming, port: u16, configs: &Configs) {
     let Some(options) = served(worker, port).filter(|_| endpoint.open_connections() < MAX_CONNECTIONS) else {
         // CONNECTION_REFUSED (RFC 9000 section 20.1) sends the client to TCP at once; silence would only later.
         worker.metrics.handshakes_total(Transport::Quic, HandshakeResult::Refused).inc();
@@ -109,14 +142,11 @@ fn admit(worker: &Arc<Worker>, endpoint: &Endpoint, incoming: Incoming, port: u1
         }
         return;
     }
-    let (early_data, accepted) = match options.zero_rtt {
-        true => (EarlyData::Taken, incoming.accept_with(Arc::clone(early))),
-        false => (EarlyData::Refused, incoming.accept()),
-    };
-    match accepted {
+    let (early_data, config) = configs.of(&options);
+    match incoming.accept_with(config) {
         Ok(connecting) => {
             let under_way = worker.half_open.enter();
-            downstream::spawn(handshake::serve(Arc::clone(worker), connecting, port, early_data, under_way));
+            downstream::spawn(handshake::serve(Arc::clone(worker), connecting, port, early_data, options, under_way));
         }
         Err(error) => {
             tracing::debug!(%error, "a QUIC connection was refused");

@@ -268,6 +268,130 @@ labels! {
         ProtocolError = "protocol_error",
     }
 
+    /// What a WebTransport session leads to.
+    pub(crate) enum SessionMode {
+        /// A session with a backend.
+        Session = "session",
+        /// TCP connections and a UDP flow.
+        Streams = "streams",
+    }
+
+    /// Which draft of WebTransport a client is held to.
+    pub(crate) enum SessionDraft {
+        /// Chromium's and Firefox's default.
+        Draft02 = "draft02",
+        /// 07 to 12.
+        Draft07 = "draft07",
+        /// Safari's.
+        Draft13 = "draft13",
+        /// The first one with the token `webtransport-h3`.
+        Draft14 = "draft14",
+        /// 15 and since.
+        Draft15 = "draft15",
+    }
+
+    /// Why a request for a WebTransport session did not open one.
+    pub(crate) enum SessionRefusal {
+        /// The client's settings and its request do not go together, or the request is malformed.
+        Requirements = "requirements",
+        /// The connection has as many sessions as it may.
+        TooMany = "too_many",
+        /// It came in early data, here or on an earlier hop, so that it may be a replay (RFC 8470).
+        TooEarly = "too_early",
+        /// No rule matches.
+        NoRoute = "no_route",
+        /// A rule matches, and none that opens sessions.
+        NotHere = "not_here",
+        /// The rule does not allow the `Origin`.
+        Origin = "origin",
+        /// The rule has no backend, or its backend no endpoint.
+        NoBackend = "no_backend",
+        /// No endpoint could be connected to.
+        BackendUnreachable = "backend_unreachable",
+        /// The backend's certificate is not one that it has to have.
+        BackendCertificate = "backend_certificate",
+        /// TLS with the backend failed otherwise.
+        BackendTls = "backend_tls",
+        /// The backend answered with a status other than 2xx.
+        BackendStatus = "backend_status",
+        /// The backend has no WebTransport, or broke off.
+        BackendProtocol = "backend_protocol",
+        /// The backend chose a subprotocol that was not offered.
+        Subprotocol = "subprotocol",
+        /// The backend did not answer in time.
+        Timeout = "timeout",
+        /// The client gave up first.
+        ClientGone = "client_gone",
+    }
+
+    /// Who opened a stream of a session, or sent a datagram.
+    pub(crate) enum SessionSide {
+        /// The client.
+        Client = "client",
+        /// The backend.
+        Backend = "backend",
+    }
+
+    /// Which directions a stream of a session has.
+    pub(crate) enum StreamKind {
+        /// Both.
+        Bidirectional = "bidirectional",
+        /// From who opened it.
+        Unidirectional = "unidirectional",
+    }
+
+    /// Why a stream of a session was refused.
+    pub(crate) enum StreamRefusal {
+        /// As many as the rule allows are open.
+        TooMany = "too_many",
+        /// As many as the rule allows in a second were opened.
+        Rate = "rate",
+        /// It came before its session, and no more may wait.
+        Early = "early",
+        /// The rule has no backend for streams, or its backend no endpoint.
+        NoBackend = "no_backend",
+        /// No endpoint could be connected to.
+        BackendUnreachable = "backend_unreachable",
+    }
+
+    /// Why a datagram of a session was dropped.
+    pub(crate) enum DatagramDrop {
+        /// Newer ones came before the other side could take it.
+        Queue = "queue",
+        /// It is larger than the rule allows, or than the other side's path takes.
+        TooLarge = "too_large",
+        /// As many as the rule allows in a second had come.
+        Rate = "rate",
+        /// It came before its session, and no more may wait.
+        Early = "early",
+        /// The rule has no backend for datagrams, or it cannot be reached.
+        NoBackend = "no_backend",
+    }
+
+    /// How a session ended.
+    pub(crate) enum SessionEnd {
+        /// The client's application closed it.
+        ClientClosed = "client_closed",
+        /// The backend's application closed it.
+        BackendClosed = "backend_closed",
+        /// The client reset it.
+        ClientReset = "client_reset",
+        /// The backend reset it.
+        BackendReset = "backend_reset",
+        /// The client's connection ended.
+        ClientGone = "client_gone",
+        /// The backend's connection ended.
+        BackendGone = "backend_gone",
+        /// The client broke the protocol, or a limit that it was told of.
+        ClientViolation = "client_violation",
+        /// The backend did.
+        BackendViolation = "backend_violation",
+        /// No octet in either direction for as long as the rule allows.
+        IdleTimeout = "idle_timeout",
+        /// It reached the age that the rule allows.
+        Lifetime = "lifetime",
+    }
+
     /// How an attempt to connect to an endpoint ended.
     pub(crate) enum ConnectResult {
         /// The connection is established.

@@ -74,7 +74,7 @@ pub(crate) enum Client {
 pub(crate) struct Probe(Option<Pin<Box<Sleep>>>);
 
 impl Probe {
-    fn poll(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Result<(), Broken> {
+    pub(crate) fn poll(&mut self, tcp: &TcpStream, cx: &mut Context<'_>) -> Result<(), Broken> {
         let next = self.0.get_or_insert_with(|| Box::pin(sleep(PROBE_INTERVAL)));
         while next.as_mut().poll(cx).is_ready() {
             if !matches!(tcp.take_error(), Ok(None)) {
@@ -250,7 +250,7 @@ fn poll_read<R: AsyncRead>(io: Pin<&mut R>, cx: &mut Context<'_>, scratch: &mut 
 }
 
 /// Makes the close that follows a TCP RST: the peer learns that the stream was cut, not ended.
-pub(super) fn reset_tcp(stream: &TcpStream) {
+pub(crate) fn reset_tcp(stream: &TcpStream) {
     // When the option is refused the close is an ordinary one, which is all that is left to do.
     let _ordinary_close = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

@@ -7,7 +7,6 @@
 //! share; only what the other side would not take at once is kept, at most one scratch buffer per direction, and nothing
 //! more is read until it is gone.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,11 +19,8 @@ use tokio::time::{Instant, Sleep};
 use super::client::{Broken, Chunk, Client, Sink, Source, reset_tcp};
 use crate::exchange::Exchange;
 use crate::metrics::ResetCause;
+use crate::scratch;
 use crate::upstream::Stream;
-
-/// What one read can bring, and so what a stalled direction can hold: one TLS record's worth (RFC 8446 section 5.1), so
-/// that a record is never split over two reads.
-const SCRATCH: usize = 16 * 1024;
 
 /// Reads in a row before other tunnels of the thread get their turn.
 const TURN: usize = 16;
@@ -32,10 +28,6 @@ const TURN: usize = 16;
 /// After one side said its last, the other may stay silent for this long. WebSocket has no half-open state of its own
 /// (RFC 6455 section 7.1.1), so what is left is a peer that vanished.
 const HALF_CLOSED_IDLE: Duration = Duration::from_secs(15);
-
-thread_local! {
-    static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-}
 
 /// What may end a tunnel besides its two peers. `None` is never.
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,7 +112,7 @@ impl Future for Relay {
         }
         let phases = (this.up.phase, this.down.phase);
         let mut moved = Moved::default();
-        let outcome = SHARED.with_borrow_mut(|scratch| {
+        let outcome = scratch::with(|scratch| {
             let up = this.up.pump(&mut this.client, &mut this.backend, scratch, &mut moved.up, cx);
             let down = this.down.pump(&mut this.backend, &mut this.client, scratch, &mut moved.down, cx);
             (up, down)

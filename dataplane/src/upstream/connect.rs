@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{ClientTls, Stream, Upstream};
 use crate::failure::Failure;
-use crate::metrics::ConnectResult;
+use crate::metrics::{ConnectResult, WorkerMetrics};
 use crate::socket::connect_options;
 
 /// A dead endpoint must not hold a request for long: another one may be alive.
@@ -80,6 +80,17 @@ impl Upstream<'_> {
         session.set_buffer_limit(Some(SEND_BUFFER));
         Ok(Stream::Tls(Box::new(stream)))
     }
+}
+
+/// Connects to an endpoint that is spoken to in whatever a client speaks.
+pub(crate) async fn dial_stream(endpoint: SocketAddr, metrics: &WorkerMetrics) -> Result<TcpStream, Failure> {
+    let outcome = dial(endpoint).await;
+    let result = outcome.as_ref().map_or_else(Fault::result, |_| ConnectResult::Ok);
+    metrics.upstream_connects_total(result).inc();
+    outcome.map_err(|fault| {
+        tracing::debug!(%endpoint, %fault, "connecting to an endpoint failed");
+        fault.failure()
+    })
 }
 
 async fn dial(endpoint: SocketAddr) -> Result<TcpStream, Fault> {

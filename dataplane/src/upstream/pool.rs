@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use hyper::client::conn::{http1, http2};
 use rustls::ClientConfig;
 
+use super::http3::Http3Pool;
 use super::tls::{ClientTls, TlsId};
 use crate::body::RequestBody;
 
@@ -32,13 +33,14 @@ pub(crate) struct Place {
     pub(crate) tls: Option<TlsId>,
 }
 
-/// Idle HTTP/1.1 connections and live HTTP/2 ones, by place.
+/// Idle HTTP/1.1 connections and live HTTP/2 and HTTP/3 ones, by place.
 #[derive(Default)]
 pub(crate) struct Pool {
     http1: Mutex<HashMap<Place, Vec<Idle>>>,
     http2: Mutex<HashMap<Place, Http2>>,
     /// With the sessions that can be resumed.
     tls: Mutex<HashMap<Place, Arc<ClientConfig>>>,
+    pub(super) http3: Http3Pool,
 }
 
 struct Idle {
@@ -92,11 +94,17 @@ impl Pool {
         });
         lock(&self.http2).retain(|place, sender| named(place) && !sender.is_closed());
         lock(&self.tls).retain(|place, _| named(place));
+        self.http3.sweep(named);
+    }
+
+    /// Ends what goes on by itself otherwise: connections over QUIC, which do not end with their socket.
+    pub(crate) async fn close(&self) {
+        self.http3.close().await;
     }
 
     /// How many connections are kept.
     pub(crate) fn len(&self) -> usize {
-        lock(&self.http1).values().map(Vec::len).sum::<usize>() + lock(&self.http2).len()
+        lock(&self.http1).values().map(Vec::len).sum::<usize>() + lock(&self.http2).len() + self.http3.idle()
     }
 }
 

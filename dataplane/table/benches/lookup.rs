@@ -8,8 +8,8 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use headrace_table::Request;
 use headrace_table::wire::*;
+use headrace_table::{Opening, Request};
 use http::{HeaderMap, HeaderValue, Method};
 
 /// Hosts of a large table.
@@ -91,7 +91,7 @@ fn lookup(criterion: &mut Criterion) {
                 path: &path,
                 query: Some("a=1&b=2"),
                 headers: &headers,
-                websocket: false,
+                opening: Opening::Request,
             };
             let port = table.port(80).unwrap();
             group.bench_function(BenchmarkId::new(name, routes), |bencher| {

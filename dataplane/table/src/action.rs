@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::origin::OriginPattern;
+use crate::origin::Origins;
+use crate::wire::SessionLimits;
 
 /// Header changes, applied in the order set, add, remove.
 #[derive(Clone, Debug, Default)]
@@ -36,15 +37,15 @@ pub enum Action {
     Redirect(Redirect),
     /// Answer with a bare status code.
     Respond(StatusCode),
+    /// Open a WebTransport session. The rule's matches take sessions only, which meet no [`Action::Forward`].
+    WebTransport(WebTransport),
 }
 
 /// Where a request is sent, and what is allowed to take how long. Zero milliseconds mean no limit unless said otherwise.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// Chosen from by weight.
-    pub backends: Vec<WeightedBackend>,
-    /// The sum of all weights; 0 answers 500.
-    pub total_weight: u64,
+    /// Chosen from by weight. Without any weight answers 500.
+    pub backends: WeightedBackends,
     /// Replaces `Host` towards the backend.
     pub rewrite_host: Option<HeaderValue>,
     /// Replaces the path towards the backend.
@@ -57,10 +58,17 @@ pub struct Forward {
     pub websocket: WebSocketRules,
 }
 
-impl Forward {
+/// Backends of a rule, each with its share.
+#[derive(Clone, Debug, Default)]
+pub struct WeightedBackends {
+    backends: Vec<WeightedBackend>,
+    total_weight: u64,
+}
+
+impl WeightedBackends {
     /// The backend that owns the given point of the weight line.
     ///
-    /// `draw` may be any number: it is taken modulo [`Forward::total_weight`]. `None` when the sum of weights is zero.
+    /// `draw` may be any number: it is taken modulo the sum of all weights. `None` when that is zero.
     pub fn choose(&self, draw: u64) -> Option<&WeightedBackend> {
         let mut point = draw.checked_rem(self.total_weight)?;
         self.backends.iter().find(|backend| {
@@ -70,6 +78,18 @@ impl Forward {
             here
         })
     }
+
+    /// Whether there is none at all, which is not the same as none that can be chosen.
+    pub fn is_empty(&self) -> bool {
+        self.backends.is_empty()
+    }
+}
+
+impl From<Vec<WeightedBackend>> for WeightedBackends {
+    fn from(backends: Vec<WeightedBackend>) -> Self {
+        let total_weight = backends.iter().map(|backend| u64::from(backend.weight)).sum();
+        WeightedBackends { backends, total_weight }
+    }
 }
 
 /// One of a rule's backends.
@@ -77,7 +97,7 @@ impl Forward {
 pub struct WeightedBackend {
     /// Absent where the reference could not be resolved: its share of requests gets 500.
     pub backend: Option<BackendId>,
-    /// Its share of [`Forward::total_weight`].
+    /// Its share of the sum of all weights.
     pub weight: u32,
     /// Changes to the request's headers for this backend only.
     pub request_headers: HeaderChanges,
@@ -85,14 +105,15 @@ pub struct WeightedBackend {
     pub response_headers: HeaderChanges,
 }
 
-/// The key of a backend, the same in every version of the table: `namespace/service:port`.
+/// The key of a backend, the same in every version of the table: `namespace/service:port`, and what is
+/// sent there where that is not requests.
 pub type BackendId = Arc<str>;
 
 /// What holds for the WebSocket tunnels of a rule.
 #[derive(Clone, Debug, Default)]
 pub struct WebSocketRules {
     /// Origins that may open a tunnel; empty means any, and none at all.
-    pub origins: Vec<OriginPattern>,
+    pub origins: Origins,
     /// From the client's handshake to the backend's answer; 0 means the data plane's default.
     pub handshake_timeout_ms: u64,
     /// Without a byte in either direction the tunnel ends after this; 0 means never.
@@ -101,11 +122,40 @@ pub struct WebSocketRules {
     pub lifetime_ms: u64,
 }
 
-impl WebSocketRules {
-    /// Whether a handshake with this `Origin` header (absent: `None`) may open a tunnel.
-    pub fn allows_origin(&self, origin: Option<&str>) -> bool {
-        self.origins.is_empty() || origin.is_some_and(|origin| self.origins.iter().any(|p| p.matches(origin)))
-    }
+/// Where a WebTransport session goes, and what it may take. Zero milliseconds mean no limit unless said otherwise.
+#[derive(Clone, Debug)]
+pub struct WebTransport {
+    /// Origins that may open a session; empty means any, and none at all.
+    pub origins: Origins,
+    /// Where it goes.
+    pub destination: Destination,
+    /// Replaces `:authority` towards the backend of a [`Destination::Session`].
+    pub rewrite_host: Option<HeaderValue>,
+    /// Replaces the path towards the backend of a [`Destination::Session`].
+    pub rewrite_path: Option<PathRewrite>,
+    /// From the client's CONNECT to the answer; 0 means the data plane's default.
+    pub open_timeout_ms: u64,
+    /// Without an octet in either direction, on any stream or in a datagram, the session ends after this.
+    pub idle_timeout_ms: u64,
+    /// The session ends after this whatever happens.
+    pub lifetime_ms: u64,
+    /// What one session may take.
+    pub limits: SessionLimits,
+}
+
+/// Where a WebTransport session goes.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// To a session with one of these, each of which speaks [`BackendProtocol::Http3`](crate::BackendProtocol) over TLS.
+    /// Without any weight answers 500.
+    Session(WeightedBackends),
+    /// Here: what the session carries goes to backends that know nothing of it.
+    Streams {
+        /// Each stream becomes a TCP connection to one of these. Empty: streams are refused.
+        tcp: WeightedBackends,
+        /// The datagrams become a UDP flow with one of these. Empty: datagrams are dropped.
+        udp: WeightedBackends,
+    },
 }
 
 /// How a path is rewritten. The query stays as it is.
@@ -189,58 +239,33 @@ mod tests {
         assert_eq!(PathRewrite::Full("/x".to_owned()).apply("/a/b", 2), "/x");
     }
 
-    fn forward(weights: &[u32]) -> Forward {
+    fn weighted(weights: &[u32]) -> WeightedBackends {
         let backends = weights.iter().enumerate().map(|(at, weight)| WeightedBackend {
             backend: Some(at.to_string().into()),
             weight: *weight,
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
         });
-        Forward {
-            backends: backends.collect(),
-            total_weight: weights.iter().map(|weight| u64::from(*weight)).sum(),
-            rewrite_host: None,
-            rewrite_path: None,
-            request_timeout_ms: 0,
-            backend_timeout_ms: 0,
-            websocket: WebSocketRules::default(),
-        }
+        backends.collect::<Vec<_>>().into()
     }
 
     #[test]
     fn every_backend_gets_its_share() {
         for weights in [&[1][..], &[3, 1], &[0, 2, 0, 5], &[1, 1, 1], &[7, 0]] {
-            let forward = forward(weights);
+            let backends = weighted(weights);
             let mut drawn = vec![0; weights.len()];
-            for draw in 0..forward.total_weight * 3 {
-                let chosen = forward.choose(draw).and_then(|chosen| chosen.backend.as_ref()).unwrap();
+            for draw in 0..backends.total_weight * 3 {
+                let chosen = backends.choose(draw).and_then(|chosen| chosen.backend.as_ref()).unwrap();
                 drawn[chosen.parse::<usize>().unwrap()] += 1;
             }
             assert_eq!(drawn, weights.iter().map(|weight| weight * 3).collect::<Vec<_>>(), "{weights:?}");
-            assert!(forward.choose(u64::MAX).is_some());
+            assert!(backends.choose(u64::MAX).is_some());
         }
     }
 
     #[test]
     fn without_any_weight_nothing_is_chosen() {
-        assert!(forward(&[]).choose(1).is_none());
-        assert!(forward(&[0, 0]).choose(1).is_none());
-    }
-
-    #[test]
-    fn without_patterns_every_origin_is_allowed() {
-        let open = WebSocketRules::default();
-        assert!(open.allows_origin(None));
-        assert!(open.allows_origin(Some("https://a.example")));
-        let origins = vec![
-            OriginPattern::try_from("https://a.example").unwrap(),
-            OriginPattern::try_from("https://*.b.example").unwrap(),
-        ];
-        let closed = WebSocketRules { origins, ..WebSocketRules::default() };
-        assert!(!closed.allows_origin(None));
-        assert!(!closed.allows_origin(Some("null")));
-        assert!(closed.allows_origin(Some("https://a.example")));
-        assert!(closed.allows_origin(Some("https://x.b.example")));
-        assert!(!closed.allows_origin(Some("https://b.example")));
+        assert!(weighted(&[]).choose(1).is_none());
+        assert!(weighted(&[0, 0]).choose(1).is_none());
     }
 }

@@ -15,7 +15,7 @@ use crate::keyed::Seed;
 use crate::paths::Paths;
 use crate::refused::{List, Place, Reason, Refused};
 use crate::table::{Backend, Certificate, Listener, Port, Table};
-use crate::wire::{self, Protocol, QuicOptions};
+use crate::wire::{self, BackendProtocol, Protocol, QuicOptions, WebTransportOptions};
 
 pub use action::MAX_WEIGHT;
 use attach::Attached;
@@ -64,10 +64,10 @@ impl Table {
         let backends = admit_backends(backends)?;
         let certificates = admit_certificates(certificates)?;
         let mut listeners = admit_listeners(listeners, &certificates, Seed(seed))?;
-        let backend_ids = backends.iter().map(|backend| backend.id.clone()).collect();
+        let spoken = backends.iter().map(|backend| (backend.id.clone(), backend.protocol)).collect();
         let rule_count = routes.iter().map(|route| route.rules.len()).sum();
         let route_count = routes.len();
-        let attached = attach::admit_routes(routes, &listeners, &backend_ids)?;
+        let attached = attach::admit_routes(routes, &listeners, &spoken)?;
         fill(&mut listeners, attached, Seed(seed));
         let ports = gather_ports(listeners, Seed(seed))?;
         let keys = keys.map(keys::admit).transpose().map_err(Place::Keys.refuses())?;
@@ -78,6 +78,9 @@ impl Table {
 
 /// Ids that things of a table are referred to by.
 type Ids = HashSet<Arc<str>>;
+
+/// What every backend of a table speaks.
+type Spoken = HashMap<BackendId, BackendProtocol>;
 
 /// Refuses an empty id and one that was there before.
 fn admit_id(seen: &mut Ids, id: &Arc<str>) -> Result<(), Reason> {
@@ -106,6 +109,11 @@ fn admit_backend(seen: &mut Ids, identities: &mut Identities, backend: wire::Bac
     List::Endpoints.check(backend.endpoints.len())?;
     let endpoints = backend.endpoints.into_iter().map(admit_endpoint).collect::<Result<_, _>>()?;
     let tls = backend.tls.map(|tls| identities.admit(tls)).transpose()?;
+    match (backend.protocol, &tls) {
+        (BackendProtocol::Http3, None) => return Err(Reason::Http3InClearText),
+        (BackendProtocol::Stream | BackendProtocol::Datagram, Some(_)) => return Err(Reason::TlsAroundOctets),
+        _ => {}
+    }
     Ok(Backend { id, protocol: backend.protocol, endpoints, tls })
 }
 
@@ -216,7 +224,18 @@ fn gather_port(number: u16, listeners: Vec<Listener>, seed: Seed) -> Result<Port
     let quic = QuicOptions {
         zero_rtt: http3 && listeners.iter().all(|listener| listener.quic.zero_rtt),
         retry: listeners.iter().map(|listener| listener.quic.retry).max().unwrap_or_default(),
+        webtransport: gather_webtransport(http3, listeners.iter().map(|listener| listener.quic.webtransport)),
     };
     let protocol = listeners[0].protocol;
     Ok(Port { number, protocol, http3, quic, listeners, by_host })
+}
+
+/// The strictest of what the listeners of a port ask for. There is at least one.
+fn gather_webtransport(http3: bool, asked: impl Iterator<Item = WebTransportOptions>) -> WebTransportOptions {
+    let none = WebTransportOptions { enabled: http3, sessions: u32::MAX, early_octets: u32::MAX };
+    asked.fold(none, |so_far, one| WebTransportOptions {
+        enabled: so_far.enabled && one.enabled,
+        sessions: so_far.sessions.min(one.sessions),
+        early_octets: so_far.early_octets.min(one.early_octets),
+    })
 }

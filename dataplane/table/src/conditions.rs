@@ -6,12 +6,13 @@ use http::{HeaderName, Method, header};
 
 use crate::pattern::ValuePattern;
 use crate::query;
-use crate::request::Request;
+use crate::request::{Opening, Request};
+use crate::wire::Opens;
 
 /// A match without its path.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Conditions {
-    pub(crate) websocket: bool,
+    pub(crate) opens: Opens,
     pub(crate) method: Option<Method>,
     pub(crate) headers: Vec<(HeaderName, ValuePattern)>,
     pub(crate) query: Vec<(Box<[u8]>, ValuePattern)>,
@@ -19,9 +20,9 @@ pub(crate) struct Conditions {
 }
 
 impl Conditions {
-    /// Whether every request fulfils them.
+    /// Whether every request fulfils them that opens no session ([`Opens::takes`]).
     pub(crate) fn are_none(&self) -> bool {
-        !self.websocket
+        self.opens == Opens::Any
             && self.method.is_none()
             && self.headers.is_empty()
             && self.query.is_empty()
@@ -29,7 +30,7 @@ impl Conditions {
     }
 
     pub(crate) fn hold(&self, request: &Request<'_>) -> bool {
-        (request.websocket || !self.websocket)
+        self.opens.takes(request.opening)
             && self.method.as_ref().is_none_or(|method| method == request.method)
             && self.headers_hold(request)
             && self.query_holds(request)
@@ -52,9 +53,18 @@ impl Conditions {
             .all(|(name, pattern)| query::first(query, name).is_some_and(|value| pattern.matches_encoded(value)))
     }
 
-    /// RFC 6455 section 11.3.4: the field may come several times, which is the same as one list. Subprotocols are compared
-    /// octet for octet, since no clause folds their case.
+    /// Whether one of them is offered. Subprotocols are compared octet for octet, since no clause folds their case.
     fn offered(&self, request: &Request<'_>) -> bool {
+        match request.opening {
+            Opening::WebTransport { subprotocols } => {
+                subprotocols.iter().any(|offered| self.subprotocols.iter().any(|wanted| **wanted == **offered))
+            }
+            Opening::Request | Opening::WebSocket => self.offered_in_field(request),
+        }
+    }
+
+    /// RFC 6455 section 11.3.4: the field may come several times, which is the same as one list.
+    fn offered_in_field(&self, request: &Request<'_>) -> bool {
         request
             .headers
             .get_all(header::SEC_WEBSOCKET_PROTOCOL)
@@ -62,6 +72,19 @@ impl Conditions {
             .flat_map(|value| value.as_bytes().split(|octet| *octet == b','))
             .map(<[u8]>::trim_ascii)
             .any(|token| self.subprotocols.iter().any(|wanted| wanted.as_bytes() == token))
+    }
+}
+
+impl Opens {
+    /// Whether what a request is to open is what is asked for. A session is never taken by what would take anything: what
+    /// can answer a request or relay a WebSocket has nothing to say to it.
+    pub(crate) fn takes(self, opening: Opening<'_>) -> bool {
+        matches!(
+            (self, opening),
+            (Opens::Any, Opening::Request | Opening::WebSocket)
+                | (Opens::WebSocket, Opening::WebSocket)
+                | (Opens::WebTransport, Opening::WebTransport { .. })
+        )
     }
 }
 
@@ -87,7 +110,7 @@ mod tests {
             path: "/",
             query,
             headers: &headers,
-            websocket: !fields.is_empty(),
+            opening: if fields.is_empty() { Opening::Request } else { Opening::WebSocket },
         };
         conditions.hold(&request)
     }
@@ -138,9 +161,38 @@ mod tests {
     }
 
     #[test]
+    fn a_session_offers_its_subprotocols_beside_the_fields() {
+        let subprotocols = vec!["moq-00".into()];
+        let conditions = Conditions { opens: Opens::WebTransport, subprotocols, ..Default::default() };
+        let mut headers = HeaderMap::new();
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("moq-00"));
+        for (offered, expected) in [(&[][..], false), (&["moq-01"], false), (&["moq-01", "moq-00"], true)] {
+            let offered: Vec<_> = offered.iter().map(|text| (*text).to_owned()).collect();
+            let opening = Opening::WebTransport { subprotocols: &offered };
+            let method = &Method::CONNECT;
+            let request = Request { method, host: "", path: "/", query: None, headers: &headers, opening };
+            assert_eq!(conditions.hold(&request), expected, "{offered:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_taken_by_nothing_else() {
+        const SESSION: Opening<'_> = Opening::WebTransport { subprotocols: &[] };
+        for (opens, taken) in [
+            (Opens::Any, &[Opening::Request, Opening::WebSocket][..]),
+            (Opens::WebSocket, &[Opening::WebSocket]),
+            (Opens::WebTransport, &[SESSION]),
+        ] {
+            for opening in [Opening::Request, Opening::WebSocket, SESSION] {
+                assert_eq!(opens.takes(opening), taken.contains(&opening), "{opens:?} and {opening:?}");
+            }
+        }
+    }
+
+    #[test]
     fn what_asks_for_nothing_is_told_apart() {
         assert!(Conditions::default().are_none());
-        assert!(!Conditions { websocket: true, ..Default::default() }.are_none());
+        assert!(!Conditions { opens: Opens::WebSocket, ..Default::default() }.are_none());
         assert!(!Conditions { method: Some(Method::GET), ..Default::default() }.are_none());
     }
 }

@@ -35,12 +35,14 @@ pub use admit::{MAX_ROOTS, MAX_TEXT, MAX_WEIGHT};
 pub use backend_tls::{BackendTls, SubjectAltName, Trust};
 pub use hostname::{HostPattern, Hostname, MAX_HOSTNAME, NotAHostname};
 pub use keys::{Configuration, KEY_OCTETS, Keys, Octets, SECRET_OCTETS, Secret};
-pub use origin::{NotAnOrigin, OriginPattern};
+pub use origin::{NotAnOrigin, OriginPattern, Origins};
 pub use pattern::MAX_REGEX_SIZE;
 pub use peer::{Peer, ServerId};
 pub use precedence::{HostRank, PathRank, Precedence, RouteName};
 pub use refused::{List, Place, Reason, Refused};
-pub use request::{Found, Request};
+pub use request::{Found, Opening, Request};
 pub use section::{SectionId, SectionKind};
 pub use table::{Backend, Certificate, Listener, Port, Route, Rule, Table};
-pub use wire::{BackendProtocol, Form, Phase, Protocol, QuicOptions, Retry, Standing};
+pub use wire::{
+    BackendProtocol, Form, Opens, Phase, Protocol, QuicOptions, Retry, SessionLimits, Standing, WebTransportOptions,
+};

@@ -54,6 +54,23 @@ impl OriginPattern {
     }
 }
 
+/// Who may open a tunnel or a session, by the page that asks: the one place where `Origin` is judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins(Vec<OriginPattern>);
+
+impl Origins {
+    /// Whether what comes with this `Origin` header (absent: `None`) may open. Without patterns everybody may.
+    pub fn allow(&self, origin: Option<&str>) -> bool {
+        self.0.is_empty() || origin.is_some_and(|origin| self.0.iter().any(|pattern| pattern.matches(origin)))
+    }
+}
+
+impl FromIterator<OriginPattern> for Origins {
+    fn from_iter<I: IntoIterator<Item = OriginPattern>>(patterns: I) -> Self {
+        Origins(patterns.into_iter().collect())
+    }
+}
+
 fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let (start, rest) = text.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)
@@ -178,6 +195,20 @@ mod tests {
             let parsed = OriginPattern::try_from(pattern).unwrap();
             assert_eq!(parsed.matches(origin), expected, "{pattern} on {origin}");
         }
+    }
+
+    #[test]
+    fn without_patterns_every_origin_is_allowed() {
+        let open = Origins::default();
+        assert!(open.allow(None));
+        assert!(open.allow(Some("https://a.example")));
+        let patterns = ["https://a.example", "https://*.b.example"];
+        let closed: Origins = patterns.iter().map(|text| OriginPattern::try_from(*text).unwrap()).collect();
+        assert!(!closed.allow(None));
+        assert!(!closed.allow(Some("null")));
+        assert!(closed.allow(Some("https://a.example")));
+        assert!(closed.allow(Some("https://x.b.example")));
+        assert!(!closed.allow(Some("https://b.example")));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::keyed::{OctetMap, Seed};
 use crate::precedence::{HostRank, PathRank, Precedence, without_trailing_slash};
 use crate::request::{Found, Request};
 use crate::table::Route;
+use crate::wire::Opens;
 
 /// One match on one host pattern, without its path.
 #[derive(Clone, Debug)]
@@ -29,10 +30,11 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     fn found(&self, request: &Request<'_>, prefix_len: usize) -> Option<Found<'_>> {
-        if self.conditions.as_ref().is_some_and(|conditions| !conditions.hold(request)) {
-            return None;
-        }
-        Some(Found { route: &self.route, rule: &self.route.rules[self.rule], prefix_len })
+        let holds = match &self.conditions {
+            Some(conditions) => conditions.hold(request),
+            None => Opens::Any.takes(request.opening),
+        };
+        holds.then(|| Found { route: &self.route, rule: &self.route.rules[self.rule], prefix_len })
     }
 
     fn precedence(&self, host: HostRank, path: PathRank) -> Precedence {
@@ -40,7 +42,7 @@ impl Candidate {
         Precedence {
             host,
             path,
-            websocket: conditions.is_some_and(|conditions| conditions.websocket),
+            opens: conditions.is_some_and(|conditions| conditions.opens != Opens::Any),
             method: conditions.is_some_and(|conditions| conditions.method.is_some()),
             headers: conditions.map_or(0, |conditions| conditions.headers.len()),
             query: conditions.map_or(0, |conditions| conditions.query.len()),

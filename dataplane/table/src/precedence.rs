@@ -21,8 +21,8 @@ pub struct Precedence {
     pub host: HostRank,
     /// "'Exact' path match. 'Prefix' path match with largest number of characters."
     pub path: PathRank,
-    /// Ours: what takes only WebSocket handshakes is the more specific.
-    pub websocket: bool,
+    /// Ours: what takes only WebSocket handshakes is the more specific. (What takes only sessions meets nothing else.)
+    pub opens: bool,
     /// "Method match."
     pub method: bool,
     /// "Largest number of header matches." Repetitions of a name do not count.

@@ -80,6 +80,14 @@ pub enum Reason {
     /// A rule forwards to a backend that is not there.
     #[error("there is no backend {0}")]
     UnknownBackend(String),
+    /// A rule sends to a backend what that backend does not speak.
+    #[error("backend {id} speaks {protocol:?}, which is not what the rule sends")]
+    BackendSpeaks {
+        /// The backend's id.
+        id: String,
+        /// What it speaks.
+        protocol: crate::BackendProtocol,
+    },
     /// A listener names a certificate that is not there.
     #[error("there is no certificate {0}")]
     UnknownCertificate(String),
@@ -111,8 +119,11 @@ pub enum Reason {
     #[error("listener {0} has the same host on the same port")]
     SameHost(String),
     /// HTTP/3 has no clear-text form (RFC 9114 section 3.1).
-    #[error("HTTP/3 needs a listener of protocol Https")]
+    #[error("HTTP/3 needs TLS: a listener of protocol Https, or a backend's tls")]
     Http3InClearText,
+    /// Octets go to a backend as they came: whatever TLS is in them is not ours.
+    #[error("a backend of octets has no TLS of its own")]
+    TlsAroundOctets,
     /// A clear-text listener has no use for certificates.
     #[error("certificates need a listener of protocol Https")]
     CertificatesInClearText,
@@ -145,12 +156,15 @@ pub enum Reason {
         /// What is wrong with it.
         fault: regex::Error,
     },
-    /// Not a subprotocol (RFC 6455 section 4.1).
-    #[error("{0:?} is not a WebSocket subprotocol")]
+    /// Not a subprotocol (RFC 6455 section 4.1; RFC 9651 section 3.3.3 for those of sessions).
+    #[error("{0:?} is not a subprotocol")]
     Subprotocol(String),
-    /// Subprotocols are only there on WebSocket handshakes.
-    #[error("subprotocols need a match that opens WebSocket")]
+    /// Subprotocols are only there on WebSocket handshakes and sessions.
+    #[error("subprotocols need a match that opens WebSocket or WebTransport")]
     SubprotocolsWithoutWebSocket,
+    /// Requests and tunnels are forwarded, sessions are opened.
+    #[error("the rule's action cannot do what matches[{0}] opens")]
+    ActionCannotOpen(usize),
     /// Nothing could ever reach the rule.
     #[error("a rule has no matches")]
     NoMatches,

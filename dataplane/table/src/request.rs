@@ -10,7 +10,7 @@ use crate::table::{Route, Rule};
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The method. For a WebSocket handshake by extended CONNECT (RFC 8441, RFC 9220) pass `GET`, which the handshake is
-    /// on HTTP/1.1, so that one rule holds on every version.
+    /// on HTTP/1.1, so that one rule holds on every version. A WebTransport session's is `CONNECT`.
     pub method: &'a http::Method,
     /// The host without its port, in any case; empty when the request names none.
     pub host: &'a str,
@@ -20,8 +20,23 @@ pub struct Request<'a> {
     pub query: Option<&'a str>,
     /// The header fields.
     pub headers: &'a http::HeaderMap,
-    /// Whether this is a WebSocket handshake, on whatever version.
-    pub websocket: bool,
+    /// What the request is to open.
+    pub opening: Opening<'a>,
+}
+
+/// What a request is to open, beside an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opening<'a> {
+    /// Nothing: a plain request.
+    #[default]
+    Request,
+    /// A WebSocket, by a handshake on whatever version.
+    WebSocket,
+    /// A WebTransport session.
+    WebTransport {
+        /// The subprotocols that the client offers (`WT-Available-Protocols`), taken out of their structured field.
+        subprotocols: &'a [String],
+    },
 }
 
 /// The rule that won.

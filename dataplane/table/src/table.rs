@@ -103,8 +103,8 @@ pub struct Port {
     pub protocol: Protocol,
     /// Whether QUIC serves the port on UDP: so if any of its listeners asks for it.
     pub http3: bool,
-    /// How QUIC takes connections, of whichever listener they turn out to be: 0-RTT only if every listener asks for it, and
-    /// Retry as the strictest has it.
+    /// How QUIC takes connections, of whichever listener they turn out to be: 0-RTT and WebTransport only if every listener
+    /// asks for it, and everything else as the strictest has it.
     pub quic: QuicOptions,
     /// Sorted by id.
     pub(crate) listeners: Vec<Listener>,

@@ -73,6 +73,9 @@ pub struct QuicOptions {
     /// When clients have to show that their address is theirs before anything else (RFC 9000 section 8.1.2).
     #[serde(default, skip_serializing_if = "Retry::is_default")]
     pub retry: Retry,
+    /// What WebTransport may take of a connection.
+    #[serde(default, skip_serializing_if = "WebTransportOptions::is_default")]
+    pub webtransport: WebTransportOptions,
 }
 
 impl QuicOptions {
@@ -97,6 +100,32 @@ pub enum Retry {
 impl Retry {
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// What WebTransport may take of one connection. Of several, the strictest holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WebTransportOptions {
+    /// Whether sessions are offered at all.
+    pub enabled: bool,
+    /// Sessions that may be open at once on one connection.
+    pub sessions: u32,
+    /// Octets of streams and datagrams that are kept for sessions that are not yet open, on one connection.
+    pub early_octets: u32,
+}
+
+impl WebTransportOptions {
+    /// Whether they are what holds where nothing is asked for.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for WebTransportOptions {
+    /// A page opens one session, or a few; and what it sends ahead fits its first congestion window a few times over.
+    fn default() -> Self {
+        Self { enabled: true, sessions: 16, early_octets: 64 << 10 }
     }
 }
 
@@ -159,8 +188,8 @@ pub struct Match {
     /// Which requests by what they open.
     #[serde(default, skip_serializing_if = "is_any_kind")]
     pub opens: Opens,
-    /// WebSocket subprotocols, one of which must be among those that the client offers. Empty means any. Only with
-    /// [`Opens::WebSocket`].
+    /// Subprotocols, one of which must be among those that the client offers (`Sec-WebSocket-Protocol`, or
+    /// `WT-Available-Protocols`). Empty means any. Not with [`Opens::Any`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subprotocols: Vec<String>,
 }
@@ -173,6 +202,8 @@ pub enum Opens {
     Any,
     /// WebSocket handshakes only, on every HTTP version.
     WebSocket,
+    /// WebTransport sessions only, which no other match takes.
+    WebTransport,
 }
 
 /// How a path is matched.
@@ -234,6 +265,9 @@ pub enum Action {
     Redirect(Redirect),
     /// Answer with a bare status code.
     Respond(u16),
+    /// Open a WebTransport session. Only in rules whose matches all are [`Opens::WebTransport`], where it stands in place of
+    /// [`Action::Forward`].
+    WebTransport(WebTransport),
 }
 
 /// Where a request is sent, and what is allowed to take how long.
@@ -284,6 +318,84 @@ impl WebSocketRules {
     }
 }
 
+/// Where a WebTransport session goes, and what it may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebTransport {
+    /// Values of `Origin` that may open a session, as in [`WebSocketRules::origins`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+    /// Where it goes.
+    pub destination: Destination,
+    /// Replaces `:authority` towards the backend of a [`Destination::Session`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite_host: Option<String>,
+    /// Replaces the path towards the backend of a [`Destination::Session`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite_path: Option<PathRewrite>,
+    /// From the client's CONNECT to the answer, in milliseconds; 0 means the data plane's default.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub open_timeout_ms: u64,
+    /// Without an octet in either direction, on any stream or in a datagram, the session ends after this, in
+    /// milliseconds; 0 means never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub idle_timeout_ms: u64,
+    /// The session ends after this whatever happens, in milliseconds; 0 means never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lifetime_ms: u64,
+    /// What one session may take.
+    #[serde(default, skip_serializing_if = "SessionLimits::is_default")]
+    pub limits: SessionLimits,
+}
+
+/// Where a WebTransport session goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Destination {
+    /// To a session with a backend that speaks WebTransport over HTTP/3.
+    Session {
+        /// Chosen from by weight, each [`BackendProtocol::Http3`]. Empty, or of weight zero in all, answers 500.
+        backends: Vec<WeightedBackend>,
+    },
+    /// Here: what the session carries goes to backends that know nothing of it.
+    Streams {
+        /// Each stream becomes a TCP connection to one of these, chosen by weight, each [`BackendProtocol::Stream`]. Empty:
+        /// streams are refused.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tcp: Vec<WeightedBackend>,
+        /// The datagrams become a UDP flow with one of these, chosen by weight, each [`BackendProtocol::Datagram`]. Empty:
+        /// datagrams are dropped.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        udp: Vec<WeightedBackend>,
+    },
+}
+
+/// What one WebTransport session may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionLimits {
+    /// Streams that may be open at once: of each kind, and of each side's making.
+    pub streams: u32,
+    /// Streams that each side may open in a second.
+    pub opening_per_second: u32,
+    /// Octets of a datagram at most; 0 means what the path takes.
+    pub datagram_octets: u32,
+    /// Datagrams that are taken from each side in a second; 0 means any number.
+    pub datagrams_per_second: u32,
+}
+
+impl SessionLimits {
+    /// Whether they are what holds where nothing is asked for.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for SessionLimits {
+    /// For clients that nobody knows: enough for a page with a video and a game on it.
+    fn default() -> Self {
+        Self { streams: 100, opening_per_second: 200, datagram_octets: 0, datagrams_per_second: 0 }
+    }
+}
+
 /// One of a rule's backends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WeightedBackend {
@@ -331,7 +443,8 @@ pub struct Redirect {
 /// One port of a Service, with the endpoints that are ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backend {
-    /// `namespace/service:port`, unique in the table.
+    /// `namespace/service:port`, and what is sent there where that is not requests: `/h3`, `/tcp`, `/udp`. Unique in the
+    /// table.
     pub id: String,
     /// What the endpoints speak.
     #[serde(default)]
@@ -382,6 +495,12 @@ pub enum BackendProtocol {
     /// HTTP/2 (`kubernetes.io/h2c`): in clear text with prior knowledge, over TLS by ALPN `h2`. WebSocket by Upgrade on
     /// HTTP/1.1 all the same.
     H2c,
+    /// HTTP/3 (`headrace.dev/h3`) with WebTransport, on UDP and always over TLS.
+    Http3,
+    /// Octets over TCP, whatever they mean.
+    Stream,
+    /// UDP datagrams, whatever they mean.
+    Datagram,
 }
 
 /// A certificate chain with its private key.

@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use headrace_table::wire::*;
-use headrace_table::{Found, Request};
+use headrace_table::{Found, Opening, Request};
 use http::{HeaderMap, HeaderValue, Method};
 
 thread_local! {
@@ -138,9 +138,10 @@ fn a_lookup_allocates_nothing() {
             (slashes.as_str(), false),
             ("", false),
         ] {
-            let plain = Request { method: &Method::GET, host, path, query: None, headers: &none, websocket: false };
+            let plain =
+                Request { method: &Method::GET, host, path, query: None, headers: &none, opening: Opening::Request };
             let query = Some("x=%20&q=a%20b&r=a+b");
-            let full = Request { query, headers: &headers, websocket: true, ..plain };
+            let full = Request { query, headers: &headers, opening: Opening::WebSocket, ..plain };
             for (request, name) in [(plain, "plain"), (full, "full")] {
                 let (found, allocations) = counted(listener, &request);
                 assert_eq!(found.is_some(), expected, "{host} {path}");

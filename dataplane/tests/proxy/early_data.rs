@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use headrace_http3::frame::FrameType;
 use headrace_http3::qpack::Encoder;
 use headrace_http3::varint;
-use headrace_table::wire::{QuicOptions, Retry, Rule, Table};
+use headrace_table::wire::{QuicOptions, Rule, Table};
 use http::Method;
 use tokio::net::UdpSocket;
 
@@ -26,7 +26,7 @@ async fn serve(stage: &Stage, rules: Vec<Rule>, origin: &Origin, zero_rtt: bool)
 fn table(stage: &Stage, rules: Vec<Rule>, origin: &Origin, zero_rtt: bool) -> Table {
     let mut table = stage.table(rules, vec![backend("app", &[origin.address])]);
     for listener in table.listeners.iter_mut().filter(|listener| listener.id == HTTPS) {
-        listener.quic = QuicOptions { zero_rtt, retry: Retry::Never };
+        listener.quic = QuicOptions { zero_rtt, ..QuicOptions::default() };
     }
     table
 }

@@ -15,7 +15,7 @@ use crate::stage::{HTTPS, Options, Stage};
 async fn publish(stage: &Stage, origin: &Origin, retry: Retry, keys: Option<Keys>) {
     let mut table = stage.table(vec![forward("/", "app")], vec![backend("app", &[origin.address])]);
     for listener in table.listeners.iter_mut().filter(|listener| listener.id == HTTPS) {
-        listener.quic = QuicOptions { zero_rtt: false, retry };
+        listener.quic = QuicOptions { retry, ..QuicOptions::default() };
     }
     stage.publish(wire::Table { keys, ..table }).await;
 }

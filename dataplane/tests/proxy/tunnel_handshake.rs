@@ -277,8 +277,12 @@ async fn other_kinds_of_connect() {
     for version in [Version::Http2, Version::Http3] {
         assert_eq!(connect(&stage, version, &path, Some("websocket")).await, 200, "{version:?}");
         // RFC 9220 section 3.
-        for unknown in ["connect-udp", "webtransport", "WebSocket"] {
+        for unknown in ["connect-udp", "connect-ip", "WebSocket"] {
             assert_eq!(connect(&stage, version, &path, Some(unknown)).await, 501, "{version:?} {unknown}");
+        }
+        if version == Version::Http2 {
+            // Sessions are for HTTP/3 alone.
+            assert_eq!(connect(&stage, version, &path, Some("webtransport")).await, 501);
         }
         // This is no forward proxy.
         assert_eq!(connect(&stage, version, &authority, None).await, 405, "{version:?}");

@@ -21,17 +21,26 @@ use crate::world::{Key, Kind, id_part};
 /// Kinds of routes that listeners take, in the order in which a status lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RouteKind {
-    HttpRoute,
-    WebSocketRoute,
+    Http,
+    WebSocket,
+    WebTransport,
 }
 
 impl RouteKind {
-    const ALL: [RouteKind; 2] = [RouteKind::HttpRoute, RouteKind::WebSocketRoute];
+    /// What comes over such a listener: sessions over HTTP/3 only.
+    const fn carried(protocol: Option<Protocol>, http3: bool) -> &'static [RouteKind] {
+        match (protocol, http3) {
+            (None, _) => &[],
+            (Some(Protocol::Https), true) => &[RouteKind::Http, RouteKind::WebSocket, RouteKind::WebTransport],
+            (Some(_), _) => &[RouteKind::Http, RouteKind::WebSocket],
+        }
+    }
 
     pub(crate) const fn group_kind(self) -> RouteGroupKind {
         match self {
-            RouteKind::HttpRoute => RouteGroupKind { group: GATEWAY_GROUP, kind: "HTTPRoute" },
-            RouteKind::WebSocketRoute => RouteGroupKind { group: headrace_crds::GROUP, kind: "WebSocketRoute" },
+            RouteKind::Http => RouteGroupKind { group: GATEWAY_GROUP, kind: "HTTPRoute" },
+            RouteKind::WebSocket => RouteGroupKind { group: headrace_crds::GROUP, kind: "WebSocketRoute" },
+            RouteKind::WebTransport => RouteGroupKind { group: headrace_crds::GROUP, kind: "WebTransportRoute" },
         }
     }
 }
@@ -63,7 +72,10 @@ pub(crate) struct Listener {
     /// Absent where it is not supported.
     pub(crate) protocol: Option<Protocol>,
     pub(crate) host: HostPattern,
+    /// Those that it takes.
     pub(crate) kinds: Vec<RouteKind>,
+    /// Those that it could take.
+    pub(crate) carried: &'static [RouteKind],
     pub(crate) namespaces: Namespaces,
     /// Ids of certificates that can be served.
     pub(crate) certificates: Vec<String>,
@@ -82,6 +94,8 @@ pub(crate) struct Listener {
     pub(crate) policy: Option<Key>,
     /// What that asks of QUIC.
     pub(crate) quic: wire::QuicOptions,
+    /// The EdgePolicy by which there is no WebTransport on its port.
+    pub(crate) without_webtransport: Option<Key>,
 }
 
 impl Listener {
@@ -134,12 +148,13 @@ pub(super) fn read_all(
     owner: &ObjectRef,
     (key, gateway): (&Key, &Gateway),
     specs: &[GatewayListeners],
+    options: &Options,
     grants: &Grants<'_>,
     certificates: &mut Certificates<'_>,
 ) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
-        let mut listener = read(owner, key, index, spec);
+        let mut listener = read(owner, key, index, spec, options);
         if listeners.iter().any(|other| other.name == listener.name) {
             let message = format!("another listener is named {}: give this one a name of its own", listener.name);
             listener.refuse("name", ListenerReason::UnsupportedValue, message);
@@ -166,7 +181,7 @@ impl Listener {
     }
 }
 
-fn read(owner: &ObjectRef, key: &Key, index: usize, spec: &GatewayListeners) -> Listener {
+fn read(owner: &ObjectRef, key: &Key, index: usize, spec: &GatewayListeners, options: &Options) -> Listener {
     let mut listener = Listener {
         gateway: key.clone(),
         owner: owner.clone(),
@@ -179,6 +194,7 @@ fn read(owner: &ObjectRef, key: &Key, index: usize, spec: &GatewayListeners) -> 
         protocol: None,
         host: HostPattern::Any,
         kinds: Vec::new(),
+        carried: &[],
         namespaces: Namespaces::Same,
         certificates: Vec::new(),
         refused: Vec::new(),
@@ -189,6 +205,7 @@ fn read(owner: &ObjectRef, key: &Key, index: usize, spec: &GatewayListeners) -> 
         attached_routes: 0,
         policy: None,
         quic: wire::QuicOptions::default(),
+        without_webtransport: None,
     };
     if listener.port.is_none() {
         let message = format!("{} is not a port: use one from 1 to 65535", spec.port);
@@ -206,11 +223,11 @@ fn read(owner: &ObjectRef, key: &Key, index: usize, spec: &GatewayListeners) -> 
         Ok(host) => listener.host = host,
         Err(message) => listener.refuse("hostname", ListenerReason::UnsupportedValue, message),
     }
-    read_allowed_routes(&mut listener, spec);
+    read_allowed_routes(&mut listener, spec, options);
     listener
 }
 
-fn read_allowed_routes(listener: &mut Listener, spec: &GatewayListeners) {
+fn read_allowed_routes(listener: &mut Listener, spec: &GatewayListeners, options: &Options) {
     let allowed = spec.allowed_routes.as_ref();
     match Namespaces::of(allowed.and_then(|allowed| allowed.namespaces.as_ref())) {
         Ok(namespaces) => listener.namespaces = namespaces,
@@ -219,7 +236,8 @@ fn read_allowed_routes(listener: &mut Listener, spec: &GatewayListeners) {
             listener.refused.push(fault.under("allowedRoutes.namespaces").under(&listener.field));
         }
     }
-    let supported: &[RouteKind] = if listener.protocol.is_some() { &RouteKind::ALL } else { &[] };
+    let supported = RouteKind::carried(listener.protocol, options.http3);
+    listener.carried = supported;
     let wanted = allowed.and_then(|allowed| allowed.kinds.as_deref()).unwrap_or_default();
     if wanted.is_empty() {
         listener.kinds = supported.to_vec();
@@ -233,10 +251,10 @@ fn read_allowed_routes(listener: &mut Listener, spec: &GatewayListeners) {
             Some(kind) => listener.kinds.push(*kind),
             None => {
                 let message = format!(
-                    "{group}/{} cannot be attached to protocol {}: use HTTPRoute, or {}/WebSocketRoute",
+                    "{group}/{} cannot be attached to protocol {}: use {}",
                     wanted.kind,
                     spec.protocol,
-                    headrace_crds::GROUP
+                    kinds_in_words(options.http3 && listener.protocol == Some(Protocol::Https))
                 );
                 let field = format!("allowedRoutes.kinds[{index}]");
                 listener.unresolved(&field, ListenerReason::InvalidRouteKinds, message);
@@ -244,6 +262,14 @@ fn read_allowed_routes(listener: &mut Listener, spec: &GatewayListeners) {
         }
     }
     listener.kinds.sort();
+}
+
+fn kinds_in_words(with_sessions: bool) -> String {
+    let ours = headrace_crds::GROUP;
+    match with_sessions {
+        true => format!("HTTPRoute, {ours}/WebSocketRoute or {ours}/WebTransportRoute"),
+        false => format!("HTTPRoute, or {ours}/WebSocketRoute"),
+    }
 }
 
 struct RouteGroupKindRef<'a>(&'a str, &'a str);

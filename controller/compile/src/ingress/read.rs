@@ -10,7 +10,7 @@ use headrace_table::wire::{self, Action, Forward, HeaderChanges, Match, Opens, P
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressTLS};
 
 use crate::age::created;
-use crate::backend::{BackendError, Backends, PortRef};
+use crate::backend::{BackendError, Backends, PortRef, Purpose};
 use crate::certificate::Certificates;
 use crate::diagnosis::Fault;
 use crate::route::probe;
@@ -170,16 +170,18 @@ fn resolve(namespace: &str, backend: &IngressBackend, backends: &mut Backends<'_
         let message = "a service needs a port: give its name or its number";
         return Err(Fault::new("service.port", IngressReason::BackendNotFound, message));
     };
-    backends.get(&Key::new(namespace, &*service.name), port).map_err(|error| {
+    backends.get(&Key::new(namespace, &*service.name), port, Purpose::Requests).map_err(|error| {
         let (field, reason) = match error {
             BackendError::NoService(_) => ("service.name", IngressReason::BackendNotFound),
             BackendError::NoPort(..) => ("service.port", IngressReason::BackendNotFound),
             BackendError::TableFull(_) => ("", IngressReason::BackendNotFound),
             BackendError::ExternalName(_) => ("service.name", IngressReason::InvalidKind),
             BackendError::Refused(..) | BackendError::Policy(..) => ("", IngressReason::UnsupportedProtocol),
-            BackendError::NotTcp(..) | BackendError::AppProtocol(..) | BackendError::NoPolicy(..) => {
-                ("service.port", IngressReason::UnsupportedProtocol)
-            }
+            BackendError::Transport(..)
+            | BackendError::AppProtocol(..)
+            | BackendError::NotHttp3(..)
+            | BackendError::PolicyOnOctets(..)
+            | BackendError::NoPolicy(..) => ("service.port", IngressReason::UnsupportedProtocol),
         };
         Fault::new(field, reason, error.to_string())
     })

@@ -6,13 +6,17 @@ use headrace_crds::condition::RouteReason;
 
 use super::rule::Surroundings;
 use super::shape::BackendShape;
-use crate::backend::{BackendError, PortRef};
+use crate::backend::{BackendError, PortRef, Purpose};
 use crate::diagnosis::Fault;
 use crate::grant::Referent;
 use crate::world::Key;
 
 /// The backend's id in the table, or why there is none. Fields are relative to the reference.
-pub(super) fn resolve(shape: &BackendShape, around: &mut Surroundings<'_, '_>) -> Result<String, Fault> {
+pub(super) fn resolve(
+    shape: &BackendShape,
+    purpose: Purpose,
+    around: &mut Surroundings<'_, '_>,
+) -> Result<String, Fault> {
     let group = shape.group.as_deref().unwrap_or("");
     let kind = shape.kind.as_deref().unwrap_or("Service");
     if (group, kind) != ("", "Service") {
@@ -32,16 +36,18 @@ pub(super) fn resolve(shape: &BackendShape, around: &mut Surroundings<'_, '_>) -
     let Some(port) = shape.port else {
         return Err(Fault::new("port", RouteReason::BackendNotFound, "port is required for a Service: add its number"));
     };
-    around.backends.get(&key, PortRef::Number(port)).map_err(|error| {
+    around.backends.get(&key, PortRef::Number(port), purpose).map_err(|error| {
         let (field, reason) = match error {
             BackendError::NoService(_) => ("name", RouteReason::BackendNotFound),
             BackendError::NoPort(..) => ("port", RouteReason::BackendNotFound),
             BackendError::TableFull(_) => ("", RouteReason::BackendNotFound),
             BackendError::ExternalName(_) => ("name", RouteReason::InvalidKind),
             BackendError::Refused(..) | BackendError::Policy(..) => ("", RouteReason::UnsupportedProtocol),
-            BackendError::NotTcp(..) | BackendError::AppProtocol(..) | BackendError::NoPolicy(..) => {
-                ("port", RouteReason::UnsupportedProtocol)
-            }
+            BackendError::Transport(..)
+            | BackendError::AppProtocol(..)
+            | BackendError::NotHttp3(..)
+            | BackendError::PolicyOnOctets(..)
+            | BackendError::NoPolicy(..) => ("port", RouteReason::UnsupportedProtocol),
         };
         Fault::new(field, reason, error.to_string())
     })

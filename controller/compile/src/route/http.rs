@@ -18,7 +18,7 @@ pub(super) fn shape(key: &Key, route: &api::HttpRoute) -> Shape {
     let spec = &route.spec;
     Shape {
         object: ObjectRef::new(Kind::HttpRoute, key),
-        kind: RouteKind::HttpRoute,
+        kind: RouteKind::Http,
         generation: route.metadata.generation,
         created: created(&route.metadata),
         parents: spec.parent_refs.iter().flatten().map(parent).collect(),
@@ -55,6 +55,7 @@ fn rule(rule: &api::HttpRouteRules) -> RuleShape {
         filters: rule.filters.iter().flatten().map(rule_filter::filter).collect(),
         backends: rule.backend_refs.iter().flatten().map(backend).collect(),
         origins: Vec::new(),
+        session: None,
         timeouts: timeouts.into_iter().filter_map(|(timeout, text)| Some((timeout, text?))).collect(),
     }
 }

@@ -5,10 +5,11 @@
 use headrace_crds::condition::RouteReason;
 use headrace_crds::reference::ParentReference;
 use headrace_table::HostPattern;
+use headrace_table::wire::Protocol;
 
 use super::shape::Shape;
 use crate::diagnosis::Fault;
-use crate::gateway::{GATEWAY_GROUP, GatewayState, Listener};
+use crate::gateway::{GATEWAY_GROUP, GatewayState, Listener, RouteKind};
 use crate::hostname;
 use crate::world::{Key, World};
 
@@ -82,9 +83,14 @@ pub(super) fn attach(
         let message = format!("the {kind} has no {wanted}: it has {known}");
         return Err(Fault::new(field, RouteReason::NoMatchingParent, message));
     }
+    if let Some(message) = not_carried(shape.kind, &listeners) {
+        return Err(Fault::new("", RouteReason::NotAllowedByListeners, message));
+    }
     let namespace = &shape.object.namespace;
     listeners.retain(|(_, listener)| {
-        listener.kinds.contains(&shape.kind) && listener.namespaces.allow(world, &listener.owner.namespace, namespace)
+        listener.kinds.contains(&shape.kind)
+            && (shape.kind != RouteKind::WebTransport || listener.without_webtransport.is_none())
+            && listener.namespaces.allow(world, &listener.owner.namespace, namespace)
     });
     if listeners.is_empty() {
         let message = format!(
@@ -109,6 +115,27 @@ pub(super) fn attach(
         return Err(Fault::new("", RouteReason::NoMatchingListenerHostname, message));
     }
     Ok(reached)
+}
+
+/// Why what the kind routes comes over none of these listeners, whatever they allow; nothing where it does over one. A
+/// listener whose protocol is not supported at all says so itself.
+fn not_carried(kind: RouteKind, listeners: &[(usize, &Listener)]) -> Option<String> {
+    if kind != RouteKind::WebTransport {
+        return None;
+    }
+    let mut carrying = listeners.iter().filter(|(_, listener)| listener.carried.contains(&kind)).peekable();
+    if carrying.peek().is_some() {
+        // Of several policies any may be named: nothing is served until all are changed.
+        let off = carrying.map(|(_, listener)| listener.without_webtransport.as_ref()).collect::<Option<Vec<_>>>()?;
+        let policy = off.first()?;
+        return Some(format!(
+            "EdgePolicy {policy} switches WebTransport off here: change its spec.webTransport.enabled"
+        ));
+    }
+    match listeners.iter().any(|(_, listener)| listener.protocol == Some(Protocol::Https)) {
+        true => Some("WebTransport comes over HTTP/3, which is off in this installation: turn it on".to_owned()),
+        false => Some("WebTransport comes over HTTP/3: attach the route to a listener of protocol HTTPS".to_owned()),
+    }
 }
 
 fn shared_hosts(listener: &HostPattern, hosts: &[HostPattern]) -> Option<Vec<String>> {

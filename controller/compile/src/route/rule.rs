@@ -11,11 +11,11 @@ use headrace_table::wire::{
     WebSocketRules, WeightedBackend,
 };
 
-use super::backend_ref;
 use super::shape::{
     BackendShape, Filter, MatchShape, PathKind, PathModifier, RedirectShape, RuleShape, Timeout, ValueShape,
 };
-use crate::backend::Backends;
+use super::{backend_ref, session};
+use crate::backend::{Backends, Purpose};
 use crate::diagnosis::Fault;
 use crate::grant::{Grants, Referrer};
 use crate::path;
@@ -43,28 +43,11 @@ pub(super) struct Lowered {
 pub(super) fn lower(rule: &RuleShape, around: &mut Surroundings<'_, '_>) -> Result<Lowered, Fault> {
     let matches = lower_matches(rule)?;
     let filters = gather(&rule.filters, &rule.matches)?;
-    let mut refs = filters.extensions;
-    let backends = lower_backends(&rule.backends, around, &mut refs)?;
+    let mut refs = filters.extensions.clone();
     let timeouts = lower_timeouts(&rule.timeouts)?;
-    let action = match (refs.iter().any(|fault| fault.field.starts_with("filters")), filters.redirect) {
-        (true, _) => Action::Respond(UNRESOLVED_STATUS),
-        (false, Some(redirect)) if rule.backends.is_empty() => Action::Redirect(redirect),
-        (false, Some(_)) => {
-            return Err(invalid("backendRefs", "a rule with RequestRedirect has no backends: remove one"));
-        }
-        (false, None) => Action::Forward(Forward {
-            backends,
-            rewrite_host: filters.rewrite_host,
-            rewrite_path: filters.rewrite_path,
-            request_timeout_ms: timeouts.get(Timeout::Request),
-            backend_timeout_ms: timeouts.get(Timeout::BackendRequest),
-            websocket: WebSocketRules {
-                origins: rule.origins.clone(),
-                handshake_timeout_ms: timeouts.get(Timeout::Handshake),
-                idle_timeout_ms: timeouts.get(Timeout::Idle),
-                lifetime_ms: timeouts.get(Timeout::Lifetime),
-            },
-        }),
+    let action = match &rule.session {
+        Some(session) => session::lower(rule, session, &filters, &timeouts, around, &mut refs)?,
+        None => lower_forward(rule, &filters, &timeouts, around, &mut refs)?,
     };
     let rule = Rule {
         name: rule.name.clone().filter(|name| !name.is_empty()),
@@ -76,7 +59,37 @@ pub(super) fn lower(rule: &RuleShape, around: &mut Surroundings<'_, '_>) -> Resu
     Ok(Lowered { rule, refs })
 }
 
-fn invalid(field: impl Into<String>, message: impl Into<String>) -> Fault {
+fn lower_forward(
+    rule: &RuleShape,
+    filters: &Filters,
+    timeouts: &Timeouts,
+    around: &mut Surroundings<'_, '_>,
+    refs: &mut Vec<Fault>,
+) -> Result<Action, Fault> {
+    let backends = lower_backends("backendRefs", &rule.backends, Purpose::Requests, around, refs)?;
+    Ok(match (refs.iter().any(|fault| fault.field.starts_with("filters")), &filters.redirect) {
+        (true, _) => Action::Respond(UNRESOLVED_STATUS),
+        (false, Some(redirect)) if rule.backends.is_empty() => Action::Redirect(redirect.clone()),
+        (false, Some(_)) => {
+            return Err(invalid("backendRefs", "a rule with RequestRedirect has no backends: remove one"));
+        }
+        (false, None) => Action::Forward(Forward {
+            backends,
+            rewrite_host: filters.rewrite_host.clone(),
+            rewrite_path: filters.rewrite_path.clone(),
+            request_timeout_ms: timeouts.get(Timeout::Request),
+            backend_timeout_ms: timeouts.get(Timeout::BackendRequest),
+            websocket: WebSocketRules {
+                origins: rule.origins.clone(),
+                handshake_timeout_ms: timeouts.get(Timeout::Handshake),
+                idle_timeout_ms: timeouts.get(Timeout::Idle),
+                lifetime_ms: timeouts.get(Timeout::Lifetime),
+            },
+        }),
+    })
+}
+
+pub(super) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Fault {
     Fault::new(field, RouteReason::UnsupportedValue, message)
 }
 
@@ -130,13 +143,13 @@ fn lower_values(values: &[ValueShape], name_of: impl Fn(&str) -> String) -> Vec<
 
 /// The filters of a rule by what they do.
 #[derive(Default)]
-struct Filters {
-    request_headers: Option<HeaderChanges>,
+pub(super) struct Filters {
+    pub(super) request_headers: Option<HeaderChanges>,
     response_headers: Option<HeaderChanges>,
     redirect: Option<Redirect>,
-    rewrite_host: Option<String>,
-    rewrite_path: Option<PathRewrite>,
-    rewrites: bool,
+    pub(super) rewrite_host: Option<String>,
+    pub(super) rewrite_path: Option<PathRewrite>,
+    pub(super) rewrites: bool,
     /// References to other kinds of filters, none of which exist.
     extensions: Vec<Fault>,
     /// Types that were seen.
@@ -238,14 +251,17 @@ fn has_one_prefix(matches: &[MatchShape]) -> bool {
     }
 }
 
-fn lower_backends(
+/// The references under that field.
+pub(super) fn lower_backends(
+    list: &str,
     backends: &[BackendShape],
+    purpose: Purpose,
     around: &mut Surroundings<'_, '_>,
     refs: &mut Vec<Fault>,
 ) -> Result<Vec<WeightedBackend>, Fault> {
     let mut lowered = Vec::with_capacity(backends.len());
     for (at, shape) in backends.iter().enumerate() {
-        let field = format!("backendRefs[{at}]");
+        let field = format!("{list}[{at}]");
         let weight = shape.weight.unwrap_or(1);
         let weight = u32::try_from(weight).ok().filter(|weight| *weight <= MAX_WEIGHT).ok_or_else(|| {
             invalid(format!("{field}.weight"), format!("weight {weight} must be from 0 to {MAX_WEIGHT}"))
@@ -254,7 +270,7 @@ fn lower_backends(
         let extension = filters.extensions.into_iter().next();
         let resolved = match extension {
             Some(extension) => Err(extension),
-            None => backend_ref::resolve(shape, around),
+            None => backend_ref::resolve(shape, purpose, around),
         };
         let backend = resolved.map_err(|fault| refs.push(fault.under(&field))).ok();
         lowered.push(WeightedBackend {
@@ -282,11 +298,11 @@ fn gather_of_backend(filters: &[Filter]) -> Result<Filters, Fault> {
 }
 
 /// Timeouts in milliseconds.
-struct Timeouts(Vec<(Timeout, u64)>);
+pub(super) struct Timeouts(Vec<(Timeout, u64)>);
 
 impl Timeouts {
     /// 0, which means no limit, where none was asked for.
-    fn get(&self, timeout: Timeout) -> u64 {
+    pub(super) fn get(&self, timeout: Timeout) -> u64 {
         self.0.iter().find(|(name, _)| *name == timeout).map_or(0, |(_, ms)| *ms)
     }
 }

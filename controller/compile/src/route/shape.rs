@@ -1,4 +1,4 @@
-//! The shape that HTTPRoute and WebSocketRoute have in common, as their objects say it and before anything is checked.
+//! The shape that HTTPRoute, WebSocketRoute and WebTransportRoute have in common, as their objects say it and before anything is checked.
 //!
 //! Owns that shape. It must not know what of it is valid.
 
@@ -8,7 +8,7 @@ use headrace_table::wire::{HeaderChanges, Opens, PathRewrite};
 use crate::gateway::RouteKind;
 use crate::status::ObjectRef;
 
-/// A route of either kind.
+/// A route of any of the kinds.
 pub(super) struct Shape {
     pub(super) object: ObjectRef,
     pub(super) kind: RouteKind,
@@ -29,6 +29,48 @@ pub(super) struct RuleShape {
     pub(super) origins: Vec<String>,
     /// By the name of the field under `timeouts`.
     pub(super) timeouts: Vec<(Timeout, String)>,
+    /// Of a rule for sessions.
+    pub(super) session: Option<SessionShape>,
+}
+
+/// What only a rule for sessions says.
+pub(super) struct SessionShape {
+    /// Whether sessions end here, so that streams and datagrams have backends of their own.
+    pub(super) ends_here: bool,
+    pub(super) stream_backends: Vec<BackendShape>,
+    pub(super) datagram_backends: Vec<BackendShape>,
+    pub(super) limits: Vec<(SessionLimit, i32)>,
+}
+
+/// What of a session is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SessionLimit {
+    Streams,
+    OpeningRate,
+    DatagramSize,
+    DatagramRate,
+}
+
+impl SessionLimit {
+    /// The field's name.
+    pub(super) const fn field(self) -> &'static str {
+        match self {
+            SessionLimit::Streams => "streams",
+            SessionLimit::OpeningRate => "openingRate",
+            SessionLimit::DatagramSize => "datagramSize",
+            SessionLimit::DatagramRate => "datagramRate",
+        }
+    }
+
+    /// The greatest value (the bounds of the schema).
+    pub(super) const fn max(self) -> u32 {
+        match self {
+            SessionLimit::Streams => 1_000,
+            SessionLimit::OpeningRate => 100_000,
+            SessionLimit::DatagramSize => 65_535,
+            SessionLimit::DatagramRate => 1_000_000,
+        }
+    }
 }
 
 /// What is limited.
@@ -37,6 +79,7 @@ pub(super) enum Timeout {
     Request,
     BackendRequest,
     Handshake,
+    Open,
     Idle,
     Lifetime,
 }
@@ -48,6 +91,7 @@ impl Timeout {
             Timeout::Request => "request",
             Timeout::BackendRequest => "backendRequest",
             Timeout::Handshake => "handshake",
+            Timeout::Open => "open",
             Timeout::Idle => "idle",
             Timeout::Lifetime => "lifetime",
         }

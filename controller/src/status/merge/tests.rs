@@ -202,7 +202,7 @@ fn entries_of_other_controllers_are_not_touched() {
             json!({"parents": []})
         }),
     ] {
-        for kind in [Kind::HttpRoute, Kind::WebSocketRoute] {
+        for kind in [Kind::HttpRoute, Kind::WebSocketRoute, Kind::WebTransportRoute] {
             assert_eq!(merged(kind, before.clone(), &Desired::Entries(entries.clone())).0, expected, "{why}");
         }
     }

@@ -50,6 +50,7 @@ async fn every_kind_has_its_path() {
         (Kind::ListenerSet, "/apis/gateway.networking.k8s.io/v1/namespaces/shop/listenersets/a/status"),
         (Kind::HttpRoute, "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/a/status"),
         (Kind::WebSocketRoute, "/apis/headrace.dev/v1alpha1/namespaces/shop/websocketroutes/a/status"),
+        (Kind::WebTransportRoute, "/apis/headrace.dev/v1alpha1/namespaces/shop/webtransportroutes/a/status"),
         (Kind::EdgePolicy, "/apis/headrace.dev/v1alpha1/namespaces/shop/edgepolicies/a/status"),
         (Kind::BackendTlsPolicy, "/apis/gateway.networking.k8s.io/v1/namespaces/shop/backendtlspolicies/a/status"),
         (Kind::Ingress, "/apis/networking.k8s.io/v1/namespaces/shop/ingresses/a/status"),

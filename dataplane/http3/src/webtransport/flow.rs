@@ -18,6 +18,11 @@ use crate::{
 /// The largest number of streams that a limit can name (section 5.6.2).
 pub const MAX_STREAMS: u64 = 1 << 60;
 
+/// A limit is told anew when it can rise by this part of the window. What is open or unread for long counts against the
+/// window, so that with a larger step a peer that never says that it is blocked might wait for good, beside a few streams that
+/// nobody reads.
+const UPDATE_PART: u64 = 8;
+
 /// The limits that a session begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -166,6 +171,14 @@ impl Window {
         Self { size, advertised: size, used: 0, returned: 0, lost: 0, wanted: false }
     }
 
+    /// Allows more at once from now on, which the peer is told.
+    fn widen(&mut self, size: u64) {
+        if size > self.size {
+            self.size = size;
+            self.wanted = true;
+        }
+    }
+
     /// The peer used this much more.
     fn take(&mut self, count: u64) -> Result<(), Fault> {
         self.used = self.used.saturating_add(count);
@@ -191,11 +204,19 @@ impl Window {
         }
     }
 
+    /// The peer says that it used everything up to `limit`, and waits. What was not seen of it is nearly always still to be
+    /// seen: only what there is to give is given at once.
+    const fn peer_waits(&mut self, limit: u64) {
+        if limit == self.advertised {
+            self.wanted = true;
+        }
+    }
+
     /// The limit to tell the peer now, if it is worth a capsule.
     fn update(&mut self, most: u64) -> Option<u64> {
         let limit = self.returned.saturating_add(self.size).min(most);
         let more = limit.saturating_sub(self.advertised);
-        if more > 0 && (self.wanted || more >= self.size / 2) {
+        if more > 0 && (self.wanted || more >= self.size / UPDATE_PART) {
             self.advertised = limit;
             self.wanted = false;
             return Some(limit);
@@ -256,6 +277,13 @@ impl Flow {
         &mut self.streams[direction.index()]
     }
 
+    /// The peer may have so many streams of each kind open at once, if that is more than before.
+    pub fn allow_streams(&mut self, most: u64) {
+        for window in &mut self.peer_streams {
+            window.widen(most);
+        }
+    }
+
     /// The peer opened a stream.
     pub fn peer_opened(&mut self, direction: Direction) -> Result<(), Fault> {
         self.peer_streams[direction.index()].take(1)
@@ -288,8 +316,7 @@ impl Flow {
         match said {
             Tell::MaxData(limit) => self.data.raise(limit)?,
             Tell::MaxStreams(direction, limit) => self.streams(direction).raise(limit)?,
-            // Octets that were not read are nearly always still to be read.
-            Tell::DataBlocked(_) => {}
+            Tell::DataBlocked(limit) => self.peer_data.peer_waits(limit),
             Tell::StreamsBlocked(direction, limit) => self.peer_streams[direction.index()].peer_blocked(limit),
         }
         Ok(())
@@ -377,17 +404,41 @@ mod tests {
 
     #[test]
     fn what_is_read_and_closed_is_given_back() {
-        let mut flow = flow(10, 4);
-        flow.read(4).unwrap();
+        let mut flow = flow(80, 16);
+        flow.read(9).unwrap();
         assert_eq!(flow.tell(), None);
         flow.read(1).unwrap();
-        assert_eq!(flow.tell(), Some(Tell::MaxData(15)));
+        assert_eq!(flow.tell(), Some(Tell::MaxData(90)));
         flow.peer_opened(BIDI).unwrap();
         flow.peer_closed(BIDI);
         assert_eq!(flow.tell(), None);
         // A peer that waits is told of every bit.
-        flow.hear(Tell::StreamsBlocked(BIDI, 4)).unwrap();
-        assert_eq!(flow.tell(), Some(Tell::MaxStreams(BIDI, 8)));
+        flow.hear(Tell::StreamsBlocked(BIDI, 16)).unwrap();
+        assert_eq!(flow.tell(), Some(Tell::MaxStreams(BIDI, 32)));
+        flow.read(3).unwrap();
+        assert_eq!(flow.tell(), None);
+        flow.hear(Tell::DataBlocked(80)).unwrap();
+        assert_eq!(flow.tell(), None, "an old capsule changes nothing");
+        flow.hear(Tell::DataBlocked(90)).unwrap();
+        assert_eq!(flow.tell(), Some(Tell::MaxData(93)));
+    }
+
+    /// Most of the window is taken by streams that nobody reads: the rest goes round, whatever the peer says.
+    #[test]
+    fn a_small_rest_goes_round() {
+        let mut flow = flow(80, 16);
+        // Seven eighths lie unread.
+        for _ in 0..20 {
+            flow.read(10).unwrap();
+            assert!(matches!(flow.tell(), Some(Tell::MaxData(_))));
+        }
+        for _ in 0..20 {
+            flow.peer_opened(BIDI).unwrap();
+            flow.peer_opened(BIDI).unwrap();
+            flow.peer_closed(BIDI);
+            flow.peer_closed(BIDI);
+            assert!(matches!(flow.tell(), Some(Tell::MaxStreams(BIDI, _))));
+        }
     }
 
     /// A stream that is reset before it says whose it is takes a stream of the limit with it.

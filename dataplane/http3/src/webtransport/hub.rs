@@ -3,7 +3,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Context,
 };
 
@@ -56,12 +59,32 @@ pub(crate) struct Hub {
     /// Drivers that the connection's task has not taken yet; `None` once it is gone.
     fresh: Mutex<Option<Vec<Driver>>>,
     task: AtomicWaker,
+    early_refused: AtomicU64,
+    excess_refused: AtomicU64,
+}
+
+/// What a connection refused of its peer's, for want of room, since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Streams that waited for their session: [`Config::max_early_streams`].
+    pub early_streams: u64,
+    /// Datagrams that waited for their session: [`Config::max_early_datagrams`] and [`Config::max_early_octets`].
+    pub early_datagrams: u64,
+    /// Streams beyond those that a session may have open, where it has no flow control.
+    pub excess_streams: u64,
 }
 
 impl Hub {
     pub(crate) fn new(config: Config) -> Self {
         let table = Mutex::new(Table::new(&config));
-        Self { config, table, fresh: Mutex::new(Some(Vec::new())), task: AtomicWaker::new() }
+        Self {
+            config,
+            table,
+            fresh: Mutex::new(Some(Vec::new())),
+            task: AtomicWaker::new(),
+            early_refused: AtomicU64::new(0),
+            excess_refused: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn reserve(&self, most: u64) -> bool {
@@ -115,8 +138,26 @@ impl Hub {
         let route = lock(&self.table).stream(id, direction, stream);
         match route {
             Route::Session(session, stream) => session.arrive(direction, stream),
-            Route::Refuse(stream, code) => stream.refuse(code),
+            Route::Refuse(stream, code) => {
+                if code == Code::WT_BUFFERED_STREAM_REJECTED {
+                    self.early_refused.fetch_add(1, Ordering::Relaxed);
+                }
+                stream.refuse(code);
+            }
             Route::Waits => {}
+        }
+    }
+
+    /// A session has more streams than it may.
+    pub(super) fn count_excess(&self) {
+        self.excess_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self) -> Refused {
+        Refused {
+            early_streams: self.early_refused.load(Ordering::Relaxed),
+            early_datagrams: lock(&self.table).early_dropped(),
+            excess_streams: self.excess_refused.load(Ordering::Relaxed),
         }
     }
 

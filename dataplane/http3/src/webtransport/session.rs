@@ -120,6 +120,12 @@ impl Session {
         self.reserve_uni().await?.open().await
     }
 
+    /// Lets the peer have so many streams of each kind open at once, where that is more than [`Config`](super::Config)
+    /// allows every session. With flow control it is told. QUIC's own limit is the application's to raise.
+    pub fn allow_streams(&self, most: u32) {
+        self.inner.allow_streams(most);
+    }
+
     /// The largest datagram that can be sent now. It follows the path's MTU. `None` when there are no datagrams.
     pub fn max_datagram_size(&self) -> Option<usize> {
         let prefix = varint::size(self.id() / 4);
@@ -134,13 +140,30 @@ impl Session {
 
     /// Sends a datagram. It may be lost, and may overtake others.
     pub fn send_datagram(&self, payload: &[u8]) -> Result<(), DatagramError> {
+        let octets = self.datagram(payload)?;
+        self.quic().send_datagram(octets).map_err(|error| self.datagram_error(error))
+    }
+
+    /// Sends a datagram once QUIC takes it without dropping another one: whoever relays takes the next one from one side
+    /// once the other has taken this. Cancel-safe.
+    pub async fn send_datagram_wait(&self, payload: &[u8]) -> Result<(), DatagramError> {
+        let octets = self.datagram(payload)?;
+        self.quic().send_datagram_wait(octets).await.map_err(|error| self.datagram_error(error))
+    }
+
+    /// A datagram as QUIC has it.
+    fn datagram(&self, payload: &[u8]) -> Result<Bytes, Ended> {
         if let Some(ended) = self.inner.ended() {
-            return Err(ended.into());
+            return Err(ended);
         }
         let mut octets = Vec::with_capacity(varint::MAX_SIZE + payload.len());
         datagram::append_prefix(self.id(), &mut octets);
         octets.extend_from_slice(payload);
-        self.quic().send_datagram(octets.into()).map_err(|error| match error {
+        Ok(octets.into())
+    }
+
+    fn datagram_error(&self, error: quinn::SendDatagramError) -> DatagramError {
+        match error {
             quinn::SendDatagramError::TooLarge => DatagramError::TooLarge,
             quinn::SendDatagramError::UnsupportedByPeer | quinn::SendDatagramError::Disabled => {
                 DatagramError::Unsupported
@@ -148,7 +171,7 @@ impl Session {
             quinn::SendDatagramError::ConnectionLost(error) => {
                 Ended::Connection(self.inner.shared().ended(error)).into()
             }
-        })
+        }
     }
 
     /// Takes the next datagram. At the session's end, those that were not taken are gone.

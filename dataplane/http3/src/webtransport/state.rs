@@ -91,6 +91,16 @@ impl<S> State<S> {
         self.flow.is_some()
     }
 
+    /// The peer may have so many streams of each kind open at once, if that is more than before.
+    pub fn allow_streams(&mut self, most: u64) {
+        for max_open in &mut self.max_open {
+            *max_open = most.max(*max_open);
+        }
+        if let Some(flow) = &mut self.flow {
+            flow.allow_streams(most);
+        }
+    }
+
     /// The peer opened a stream.
     pub fn arrive(&mut self, direction: Direction, stream: S) -> Arrival<S> {
         if self.ended.is_some() {

@@ -13,7 +13,7 @@ use std::{
     task::{Context, Waker},
 };
 
-pub use recv::RecvStream;
+pub use recv::{RESET_INTERVAL, RecvStream};
 pub use send::SendStream;
 
 use super::{

@@ -22,6 +22,7 @@ pub struct Table<H, S> {
     early_streams: VecDeque<(u64, Direction, S)>,
     early_datagrams: VecDeque<(u64, Bytes)>,
     early_octets: usize,
+    early_dropped: u64,
     max_early_streams: usize,
     max_early_datagrams: usize,
     max_early_octets: usize,
@@ -57,6 +58,7 @@ impl<H: Clone, S> Table<H, S> {
             early_streams: VecDeque::new(),
             early_datagrams: VecDeque::new(),
             early_octets: 0,
+            early_dropped: 0,
             max_early_streams: config.max_early_streams,
             max_early_datagrams: config.max_early_datagrams,
             max_early_octets: config.max_early_octets,
@@ -140,17 +142,28 @@ impl<H: Clone, S> Table<H, S> {
             return Some((session.clone(), datagram));
         }
         let fits = self.max_early_datagrams > 0 && datagram.len() <= self.max_early_octets;
-        if fits && !self.ended.contains(&id) {
+        if self.ended.contains(&id) {
+            return None;
+        }
+        if fits {
             while self.early_datagrams.len() == self.max_early_datagrams
                 || self.early_octets + datagram.len() > self.max_early_octets
             {
                 let oldest = self.early_datagrams.pop_front();
+                self.early_dropped += 1;
                 self.early_octets -= oldest.map_or(0, |(_, oldest)| oldest.len());
             }
             self.early_octets += datagram.len();
             self.early_datagrams.push_back((id, datagram));
+        } else {
+            self.early_dropped += 1;
         }
         None
+    }
+
+    /// How many datagrams were dropped because there was no room to wait for their session.
+    pub const fn early_dropped(&self) -> u64 {
+        self.early_dropped
     }
 
     /// The open sessions.

@@ -151,3 +151,25 @@ async fn without_flow_control_there_is_one_session() {
     assert!(matches!(refused, Err(ConnectError::TooMany)), "{refused:?}");
     assert!(Config::default().webtransport.is_none());
 }
+
+/// A session may be allowed more than the connection announced, and its peer learns that.
+#[tokio::test]
+async fn more_streams_than_were_announced() {
+    let mut site = Site::new(webtransport::Config { max_streams_bidi: 2, max_streams_uni: 2, ..Default::default() });
+    let (client, server) = site.pair().await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(timeout(PATIENCE, client.open_uni()).await.unwrap().unwrap());
+    }
+    assert!(timeout(std::time::Duration::from_millis(100), client.open_uni()).await.is_err());
+    server.allow_streams(5);
+    for _ in 0..3 {
+        held.push(timeout(PATIENCE, client.open_uni()).await.unwrap().unwrap());
+    }
+    assert!(timeout(std::time::Duration::from_millis(100), client.open_uni()).await.is_err());
+    let mut taken = Vec::new();
+    for _ in 0..5 {
+        taken.push(timeout(PATIENCE, server.accept_uni()).await.unwrap().unwrap());
+    }
+    assert!(server.ended().is_none());
+}

@@ -3,15 +3,16 @@
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::Ids;
+use super::Spoken;
 use super::rule::{admit_header_name, admit_text};
 use crate::action::{
-    Action, BackendId, Forward, HeaderChanges, PathRewrite, Redirect, WebSocketRules, WeightedBackend,
+    Action, BackendId, Destination, Forward, HeaderChanges, PathRewrite, Redirect, WebSocketRules, WebTransport,
+    WeightedBackend, WeightedBackends,
 };
 use crate::hostname::Hostname;
-use crate::origin::OriginPattern;
+use crate::origin::{OriginPattern, Origins};
 use crate::refused::{List, Reason};
-use crate::wire;
+use crate::wire::{self, BackendProtocol};
 
 /// The greatest weight of a backend (Gateway API, `BackendRef.weight`).
 pub const MAX_WEIGHT: u32 = 1_000_000;
@@ -20,12 +21,15 @@ pub const MAX_WEIGHT: u32 = 1_000_000;
 pub(super) fn admit_action(
     action: wire::Action,
     without_prefix: Option<usize>,
-    backends: &Ids,
+    backends: &Spoken,
 ) -> Result<Action, Reason> {
     Ok(match action {
         wire::Action::Forward(forward) => Action::Forward(admit_forward(forward, without_prefix, backends)?),
         wire::Action::Redirect(redirect) => Action::Redirect(admit_redirect(redirect, without_prefix)?),
         wire::Action::Respond(status) => Action::Respond(admit_status(status)?),
+        wire::Action::WebTransport(session) => {
+            Action::WebTransport(admit_webtransport(session, without_prefix, backends)?)
+        }
     })
 }
 
@@ -40,14 +44,11 @@ fn admit_status(status: u16) -> Result<StatusCode, Reason> {
 fn admit_forward(
     forward: wire::Forward,
     without_prefix: Option<usize>,
-    known_backends: &Ids,
+    known_backends: &Spoken,
 ) -> Result<Forward, Reason> {
-    List::WeightedBackends.check(forward.backends.len())?;
-    let backends = forward.backends.into_iter().map(|backend| admit_weighted(backend, known_backends));
-    let backends = backends.collect::<Result<Vec<_>, _>>()?;
+    const SPOKEN: &[BackendProtocol] = &[BackendProtocol::Http1, BackendProtocol::H2c];
     Ok(Forward {
-        total_weight: backends.iter().map(|backend| u64::from(backend.weight)).sum(),
-        backends,
+        backends: admit_backends(forward.backends, known_backends, SPOKEN)?,
         rewrite_host: forward.rewrite_host.as_deref().map(admit_host_value).transpose()?,
         rewrite_path: forward.rewrite_path.map(|path| admit_rewrite(path, without_prefix)).transpose()?,
         request_timeout_ms: forward.request_timeout_ms,
@@ -56,12 +57,56 @@ fn admit_forward(
     })
 }
 
-fn admit_weighted(weighted: wire::WeightedBackend, known: &Ids) -> Result<WeightedBackend, Reason> {
+fn admit_webtransport(
+    session: wire::WebTransport,
+    without_prefix: Option<usize>,
+    known_backends: &Spoken,
+) -> Result<WebTransport, Reason> {
+    let backends = |backends, spoken| admit_backends(backends, known_backends, &[spoken]);
+    Ok(WebTransport {
+        origins: admit_origins(session.origins)?,
+        destination: match session.destination {
+            wire::Destination::Session { backends: of } => Destination::Session(backends(of, BackendProtocol::Http3)?),
+            wire::Destination::Streams { tcp, udp } => Destination::Streams {
+                tcp: backends(tcp, BackendProtocol::Stream)?,
+                udp: backends(udp, BackendProtocol::Datagram)?,
+            },
+        },
+        rewrite_host: session.rewrite_host.as_deref().map(admit_host_value).transpose()?,
+        rewrite_path: session.rewrite_path.map(|path| admit_rewrite(path, without_prefix)).transpose()?,
+        open_timeout_ms: session.open_timeout_ms,
+        idle_timeout_ms: session.idle_timeout_ms,
+        lifetime_ms: session.lifetime_ms,
+        limits: session.limits,
+    })
+}
+
+/// Backends of which each speaks one of `spoken`.
+fn admit_backends(
+    backends: Vec<wire::WeightedBackend>,
+    known: &Spoken,
+    spoken: &[BackendProtocol],
+) -> Result<WeightedBackends, Reason> {
+    List::WeightedBackends.check(backends.len())?;
+    let backends = backends.into_iter().map(|backend| admit_weighted(backend, known, spoken));
+    Ok(backends.collect::<Result<Vec<_>, _>>()?.into())
+}
+
+fn admit_weighted(
+    weighted: wire::WeightedBackend,
+    known: &Spoken,
+    spoken: &[BackendProtocol],
+) -> Result<WeightedBackend, Reason> {
     if weighted.weight > MAX_WEIGHT {
         return Err(Reason::Weight(weighted.weight));
     }
-    let shared =
-        |id: String| -> Result<BackendId, Reason> { known.get(id.as_str()).cloned().ok_or(Reason::UnknownBackend(id)) };
+    let shared = |id: String| -> Result<BackendId, Reason> {
+        match known.get_key_value(id.as_str()) {
+            Some((shared, protocol)) if spoken.contains(protocol) => Ok(shared.clone()),
+            Some((_, protocol)) => Err(Reason::BackendSpeaks { id, protocol: *protocol }),
+            None => Err(Reason::UnknownBackend(id)),
+        }
+    };
     Ok(WeightedBackend {
         backend: weighted.backend.map(shared).transpose()?,
         weight: weighted.weight,
@@ -71,15 +116,19 @@ fn admit_weighted(weighted: wire::WeightedBackend, known: &Ids) -> Result<Weight
 }
 
 fn admit_websocket(rules: wire::WebSocketRules) -> Result<WebSocketRules, Reason> {
-    List::Origins.check(rules.origins.len())?;
-    let origin =
-        |text: String| OriginPattern::try_from(text.as_str()).map_err(|fault| Reason::Origin { origin: text, fault });
     Ok(WebSocketRules {
-        origins: rules.origins.into_iter().map(origin).collect::<Result<_, _>>()?,
+        origins: admit_origins(rules.origins)?,
         handshake_timeout_ms: rules.handshake_timeout_ms,
         idle_timeout_ms: rules.idle_timeout_ms,
         lifetime_ms: rules.lifetime_ms,
     })
+}
+
+fn admit_origins(origins: Vec<String>) -> Result<Origins, Reason> {
+    List::Origins.check(origins.len())?;
+    let origin =
+        |text: String| OriginPattern::try_from(text.as_str()).map_err(|fault| Reason::Origin { origin: text, fault });
+    origins.into_iter().map(origin).collect()
 }
 
 fn admit_redirect(redirect: wire::Redirect, without_prefix: Option<usize>) -> Result<Redirect, Reason> {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::rule::{AdmittedMatch, admit_rule};
-use super::{Ids, admit_host_pattern, admit_id};
+use super::{Ids, Spoken, admit_host_pattern, admit_id};
 use crate::hostname::HostPattern;
 use crate::paths::{Candidate, PathPattern};
 use crate::precedence::RouteName;
@@ -26,7 +26,7 @@ pub(super) struct Attached {
 pub(super) fn admit_routes(
     routes: Vec<wire::Route>,
     listeners: &[Listener],
-    backends: &Ids,
+    backends: &Spoken,
 ) -> Result<Vec<Attached>, Refused> {
     let by_id: HashMap<&str, usize> = listeners.iter().enumerate().map(|(at, listener)| (&*listener.id, at)).collect();
     let mut seen = Ids::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 
 use super::action::{admit_action, admit_header_changes};
-use super::{Ids, MAX_TEXT};
+use super::{MAX_TEXT, Spoken};
 use crate::conditions::Conditions;
 use crate::paths::PathPattern;
 use crate::pattern::{self, ValuePattern};
@@ -24,7 +24,7 @@ pub(super) fn admit_rule(
     route: &str,
     at: usize,
     rule: wire::Rule,
-    backends: &Ids,
+    backends: &Spoken,
 ) -> Result<(Rule, Vec<AdmittedMatch>), Refused> {
     let place = || Place::Rule(route.to_owned(), at);
     if rule.matches.is_empty() {
@@ -36,6 +36,7 @@ pub(super) fn admit_rule(
         let place = Place::Match(route.to_owned(), at, index);
         matches.push(admit_match(wire_match).map_err(place.refuses())?);
     }
+    admit_opening(&rule).map_err(place().refuses())?;
     let without_prefix = rule.matches.iter().position(|one| !matches!(one.path, wire::PathMatch::Prefix(_)));
     let admit = || -> Result<Rule, Reason> {
         Ok(Rule {
@@ -48,9 +49,20 @@ pub(super) fn admit_rule(
     Ok((admit().map_err(place().refuses())?, matches))
 }
 
+/// What forwards requests cannot open sessions, and the other way round. Any rule may redirect or refuse.
+fn admit_opening(rule: &wire::Rule) -> Result<(), Reason> {
+    let session = |one: &wire::Match| one.opens == wire::Opens::WebTransport;
+    let stray = match rule.action {
+        wire::Action::WebTransport(_) => rule.matches.iter().position(|one| !session(one)),
+        wire::Action::Forward(_) => rule.matches.iter().position(session),
+        wire::Action::Redirect(_) | wire::Action::Respond(_) => None,
+    };
+    stray.map_or(Ok(()), |at| Err(Reason::ActionCannotOpen(at)))
+}
+
 fn admit_match(wire_match: &wire::Match) -> Result<AdmittedMatch, Reason> {
     let conditions = Conditions {
-        websocket: wire_match.opens == wire::Opens::WebSocket,
+        opens: wire_match.opens,
         method: wire_match.method.as_deref().map(admit_method).transpose()?,
         headers: admit_headers(&wire_match.headers)?,
         query: admit_query(&wire_match.query)?,
@@ -127,19 +139,31 @@ fn admit_value(value: &wire::ValuePattern) -> Result<ValuePattern, Reason> {
     ValuePattern::try_from(value).map_err(|fault| Reason::Regex { pattern: text.clone(), fault })
 }
 
-/// RFC 6455 section 4.1: subprotocols are tokens.
+/// RFC 6455 section 4.1: subprotocols are tokens. Those of sessions are strings of a structured field, which is printable
+/// ASCII (RFC 9651 section 3.3.3).
 fn admit_subprotocols(wire_match: &wire::Match) -> Result<Vec<Box<str>>, Reason> {
     let subprotocols = &wire_match.subprotocols;
     List::Subprotocols.check(subprotocols.len())?;
-    if !subprotocols.is_empty() && wire_match.opens != wire::Opens::WebSocket {
-        return Err(Reason::SubprotocolsWithoutWebSocket);
-    }
-    let token = |text: &String| match HeaderName::from_bytes(text.as_bytes()) {
-        // A field name is a token too (RFC 9110 section 5.1).
-        Ok(_) => Ok(text.as_str().into()),
-        Err(_) => Err(Reason::Subprotocol(text.clone())),
+    let legal = match wire_match.opens {
+        wire::Opens::Any if subprotocols.is_empty() => return Ok(Vec::new()),
+        wire::Opens::Any => return Err(Reason::SubprotocolsWithoutWebSocket),
+        wire::Opens::WebSocket => is_token,
+        wire::Opens::WebTransport => is_printable,
     };
-    subprotocols.iter().map(token).collect()
+    let admit = |text: &String| match admit_text(text)? {
+        text if legal(text) => Ok(text.into()),
+        _ => Err(Reason::Subprotocol(text.clone())),
+    };
+    subprotocols.iter().map(admit).collect()
+}
+
+/// A field name is a token too (RFC 9110 section 5.1).
+fn is_token(text: &str) -> bool {
+    HeaderName::from_bytes(text.as_bytes()).is_ok()
+}
+
+fn is_printable(text: &str) -> bool {
+    text.bytes().all(|octet| matches!(octet, b' '..=b'~'))
 }
 
 pub(super) fn admit_header_name(text: &str) -> Result<HeaderName, Reason> {

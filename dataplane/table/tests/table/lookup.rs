@@ -1,13 +1,23 @@
 //! What matches hold: paths by element, hosts, listeners, and paths made to hurt.
 
-use headrace_table::{Found, HostPattern, Listener, PathRewrite, Request, SubjectAltName, Table, Trust, wire};
+use headrace_table::{
+    Found, HostPattern, Listener, Opening, PathRewrite, Request, SubjectAltName, Table, Trust, WebTransportOptions,
+    wire,
+};
 use http::{HeaderMap, Method};
 
 use crate::build::*;
 
 fn ask<'t>(listener: &'t Listener, host: &str, path: &str) -> Option<Found<'t>> {
     let headers = HeaderMap::new();
-    listener.lookup(&Request { method: &Method::GET, host, path, query: None, headers: &headers, websocket: false })
+    listener.lookup(&Request {
+        method: &Method::GET,
+        host,
+        path,
+        query: None,
+        headers: &headers,
+        opening: Opening::Request,
+    })
 }
 
 fn name(found: Option<Found<'_>>) -> Option<String> {
@@ -181,9 +191,46 @@ fn websocket_matches_take_handshakes_only() {
     let table = Table::try_from(table(vec![route("R/n/a", &[], vec![rule("r", vec![websocket])])])).unwrap();
     let listener = table.port(80).unwrap().listener_for(None).unwrap();
     let headers = HeaderMap::new();
-    let plain = Request { method: &Method::GET, host: "", path: "/", query: None, headers: &headers, websocket: false };
+    let plain = Request {
+        method: &Method::GET,
+        host: "",
+        path: "/",
+        query: None,
+        headers: &headers,
+        opening: Opening::Request,
+    };
     assert!(listener.lookup(&plain).is_none());
-    assert!(listener.lookup(&Request { websocket: true, ..plain }).is_some());
+    assert!(listener.lookup(&Request { opening: Opening::WebSocket, ..plain }).is_some());
+}
+
+#[test]
+fn sessions_meet_only_what_opens_them() {
+    let opening = |text: &str, opens| wire::Match { opens, ..prefix(text) };
+    let rules = vec![
+        rule("any", vec![opening("/", wire::Opens::Any)]),
+        rule("method", vec![wire::Match { method: Some("CONNECT".to_owned()), ..prefix("/") }]),
+        rule("websocket", vec![opening("/", wire::Opens::WebSocket)]),
+        rule("webtransport", vec![opening("/wt", wire::Opens::WebTransport)]),
+        rule(
+            "subprotocol",
+            vec![wire::Match { subprotocols: vec!["moq-00".to_owned()], ..opening("/wt", wire::Opens::WebTransport) }],
+        ),
+    ];
+    let table = Table::try_from(table(vec![route("R/n/a", &[], rules)])).unwrap();
+    let listener = table.port(80).unwrap().listener_for(None).unwrap();
+    let headers = HeaderMap::new();
+    let offers = ["moq-00".to_owned()];
+    for (path, opening, expected) in [
+        ("/wt", Opening::WebTransport { subprotocols: &[] }, Some("webtransport")),
+        ("/wt", Opening::WebTransport { subprotocols: &offers }, Some("subprotocol")),
+        ("/", Opening::WebTransport { subprotocols: &offers }, None),
+        ("/wt", Opening::WebSocket, Some("websocket")),
+        ("/wt", Opening::Request, Some("method")),
+    ] {
+        let request = Request { method: &Method::CONNECT, host: "", path, query: None, headers: &headers, opening };
+        let found = listener.lookup(&request).and_then(|found| found.rule.name.as_deref());
+        assert_eq!(found, expected, "{path} {opening:?}");
+    }
 }
 
 #[test]
@@ -290,20 +337,57 @@ fn a_port_takes_quic_as_all_its_listeners_ask() {
         let listeners = asked.iter().enumerate().map(|(at, (zero_rtt, retry))| wire::Listener {
             protocol: wire::Protocol::Https,
             http3: true,
-            quic: wire::QuicOptions { zero_rtt: *zero_rtt, retry: *retry },
+            quic: wire::QuicOptions { zero_rtt: *zero_rtt, retry: *retry, ..Default::default() },
             ..listener(&format!("n/g/{at}"), 443, Some(&format!("{at}.example")))
         });
         let wire = wire::Table { listeners: listeners.collect(), ..wire::Table::default() };
         let table = Table::try_from(wire).unwrap();
         let (zero_rtt, retry) = expected;
-        assert_eq!(table.port(443).unwrap().quic, wire::QuicOptions { zero_rtt, retry }, "{asked:?}");
+        assert_eq!(
+            table.port(443).unwrap().quic,
+            wire::QuicOptions { zero_rtt, retry, ..Default::default() },
+            "{asked:?}"
+        );
     }
 }
 
 #[test]
 fn a_port_without_quic_has_no_zero_rtt() {
-    let quic = wire::QuicOptions { zero_rtt: true, retry: wire::Retry::Never };
+    let quic = wire::QuicOptions { zero_rtt: true, ..Default::default() };
     let wire =
         wire::Table { listeners: vec![wire::Listener { quic, ..listener("n/g/a", 80, None) }], ..Default::default() };
-    assert!(!Table::try_from(wire).unwrap().port(80).unwrap().quic.zero_rtt);
+    let quic = Table::try_from(wire).unwrap().port(80).unwrap().quic;
+    assert!(!quic.zero_rtt && !quic.webtransport.enabled);
+}
+
+#[test]
+fn a_port_offers_webtransport_as_the_strictest_listener_asks() {
+    let options = |enabled, sessions, early_octets| WebTransportOptions { enabled, sessions, early_octets };
+    for (asked, expected) in [
+        (vec![WebTransportOptions::default()], options(true, 16, 64 << 10)),
+        (vec![options(true, 4, 9), options(true, 5, 8)], options(true, 4, 8)),
+        (vec![options(true, 99, 999_999)], options(true, 99, 999_999)),
+        (vec![options(true, 4, 9), options(false, 5, 9)], options(false, 4, 9)),
+    ] {
+        let listeners = asked.iter().enumerate().map(|(at, webtransport)| wire::Listener {
+            protocol: wire::Protocol::Https,
+            http3: true,
+            quic: wire::QuicOptions { webtransport: *webtransport, ..Default::default() },
+            ..listener(&format!("n/g/{at}"), 443, Some(&format!("{at}.example")))
+        });
+        let wire = wire::Table { listeners: listeners.collect(), ..wire::Table::default() };
+        assert_eq!(Table::try_from(wire).unwrap().port(443).unwrap().quic.webtransport, expected, "{asked:?}");
+    }
+}
+
+/// What an older controller does not write is what its pods would have done.
+#[test]
+fn what_is_not_said_of_webtransport_is_the_default() {
+    let quic: wire::QuicOptions = serde_json::from_str(r#"{"webtransport": {"sessions": 3}}"#).unwrap();
+    assert_eq!(quic.webtransport, WebTransportOptions { sessions: 3, ..Default::default() });
+    let session = r#"{"destination": {"Streams": {"tcp": []}}, "limits": {"streams": 1}}"#;
+    let session: wire::WebTransport = serde_json::from_str(session).unwrap();
+    assert_eq!(session.destination, wire::Destination::Streams { tcp: Vec::new(), udp: Vec::new() });
+    assert_eq!(session.limits, wire::SessionLimits { streams: 1, ..Default::default() });
+    assert_eq!(serde_json::to_string(&wire::QuicOptions::default()).unwrap(), "{}", "and digests stay as they were");
 }

@@ -14,7 +14,16 @@ pub(crate) struct Question {
     pub(crate) path: String,
     pub(crate) query: Option<String>,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) websocket: bool,
+    pub(crate) asks: Asks,
+}
+
+/// What a question's request is to open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    Request,
+    WebSocket,
+    /// With the subprotocols that are offered.
+    WebTransport(Vec<String>),
 }
 
 /// Route id, rule index, octets that a prefix covered.
@@ -90,8 +99,15 @@ fn holds(one: &Match, question: &Question) -> bool {
         let at = pair.find('=').unwrap_or(pair.len());
         pairs.push((decode(&pair[..at]), decode(pair.get(at + 1..).unwrap_or(""))));
     }
-    let offered = fields("sec-websocket-protocol").join(",");
-    path && (one.opens == Opens::Any || question.websocket)
+    let listed = fields("sec-websocket-protocol").join(",");
+    let (opens, offered) = match &question.asks {
+        Asks::Request => (one.opens == Opens::Any, listed.split(',').map(str::trim).collect()),
+        Asks::WebSocket => (one.opens != Opens::WebTransport, listed.split(',').map(str::trim).collect()),
+        Asks::WebTransport(offered) => {
+            (one.opens == Opens::WebTransport, offered.iter().map(String::as_str).collect::<Vec<_>>())
+        }
+    };
+    path && opens
         && one.method.iter().all(|method| *method == question.method)
         && firsts(&one.headers, str::to_lowercase)
             .iter()
@@ -100,8 +116,7 @@ fn holds(one: &Match, question: &Question) -> bool {
             let first = pairs.iter().find(|(name, _)| *name == parameter.name);
             first.is_some_and(|(_, value)| agrees(&parameter.value, value))
         })
-        && (one.subprotocols.is_empty()
-            || offered.split(',').any(|token| one.subprotocols.iter().any(|p| p == token.trim())))
+        && (one.subprotocols.is_empty() || offered.iter().any(|token| one.subprotocols.iter().any(|p| p == token)))
 }
 
 /// The first entry of each name.
@@ -172,7 +187,7 @@ fn wins(a: &Holding<'_>, b: &Holding<'_>) -> bool {
         .then_with(|| more(&|holding| host(holding).len()))
         .then_with(|| more(&kind_of_path))
         .then_with(|| more(&length_of_path))
-        .then_with(|| more(&|holding| usize::from(holding.one.opens == Opens::WebSocket)))
+        .then_with(|| more(&|holding| usize::from(holding.one.opens != Opens::Any)))
         .then_with(|| more(&|holding| usize::from(holding.one.method.is_some())))
         .then_with(|| more(&|holding| firsts(&holding.one.headers, str::to_lowercase).len()))
         .then_with(|| more(&|holding| firsts(&holding.one.query, str::to_owned).len()))

@@ -1,7 +1,7 @@
 //! Each rule of precedence by itself: of two matches that both hold, the better one wins however they are ordered.
 
 use headrace_table::wire::{Match, Opens, Route};
-use headrace_table::{Request, Table};
+use headrace_table::{Opening, Request, Table};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::build::*;
@@ -19,7 +19,7 @@ fn winner(routes: Vec<Route>) -> Option<String> {
         path: "/one/two",
         query: Some("p=1&q=2"),
         headers: &headers,
-        websocket: true,
+        opening: Opening::WebSocket,
     };
     let found = table.port(80)?.listener_for(Some(request.host))?.lookup(&request)?;
     found.rule.name.as_deref().map(str::to_owned)

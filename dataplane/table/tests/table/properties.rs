@@ -1,12 +1,12 @@
 //! Properties over tables drawn from so few words that matches collide all the time.
 
 use headrace_table::wire::*;
-use headrace_table::{Request, Table as Checked};
+use headrace_table::{Opening, Request, Table as Checked};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use crate::oracle::{self, Answer, Question};
+use crate::oracle::{self, Answer, Asks, Question};
 
 const LISTENERS: [(&str, Option<&str>); 4] =
     [("any", None), ("wild", Some("*.b.c")), ("exact", Some("a.b.c")), ("top", Some("*.c"))];
@@ -42,11 +42,16 @@ fn value_matches(names: &'static [&'static str]) -> impl Strategy<Value = Vec<Va
     prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(one, 1..3)]
 }
 
+fn subprotocols(least: usize) -> impl Strategy<Value = Vec<String>> {
+    subsequence(vec!["chat".to_owned(), "mqtt".to_owned()], least..=2)
+}
+
 fn one_match() -> impl Strategy<Value = Match> {
     let opens = prop_oneof![
         4 => Just((Opens::Any, Vec::new())),
         1 => Just((Opens::WebSocket, Vec::new())),
-        1 => subsequence(vec!["chat".to_owned(), "mqtt".to_owned()], 1..=2).prop_map(|list| (Opens::WebSocket, list)),
+        1 => subprotocols(1).prop_map(|list| (Opens::WebSocket, list)),
+        1 => subprotocols(0).prop_map(|list| (Opens::WebTransport, list)),
     ];
     let method = prop::option::weighted(0.3, text(&["GET", "POST"]));
     let headers = value_matches(&["x-a", "X-A", "x-b"]);
@@ -79,10 +84,36 @@ fn one_rule() -> impl Strategy<Value = Rule> {
     ];
     (prop::collection::vec(one_match(), 1..4), action, any::<bool>()).prop_map(|(matches, action, named)| Rule {
         name: named.then(|| "rule".to_owned()),
+        action: able(action, &matches),
         matches,
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
-        action,
+    })
+}
+
+/// What is drawn, unless it forwards and the matches take sessions: then what all of them can do.
+fn able(action: Action, matches: &[Match]) -> Action {
+    let sessions = matches.iter().filter(|one| one.opens == Opens::WebTransport).count();
+    let Action::Forward(forward) = action else { return action };
+    if sessions == 0 {
+        return Action::Forward(forward);
+    }
+    if sessions < matches.len() {
+        return Action::Respond(500);
+    }
+    let limits = SessionLimits { streams: 1, ..SessionLimits::default() };
+    Action::WebTransport(WebTransport {
+        origins: forward.websocket.origins,
+        destination: match forward.request_timeout_ms {
+            0 => Destination::Session { backends: forward.backends },
+            _ => Destination::Streams { tcp: forward.backends, udp: Vec::new() },
+        },
+        rewrite_host: None,
+        rewrite_path: None,
+        open_timeout_ms: 0,
+        idle_timeout_ms: forward.request_timeout_ms,
+        lifetime_ms: 0,
+        limits: if forward.request_timeout_ms == 2 { limits } else { SessionLimits::default() },
     })
 }
 
@@ -130,7 +161,13 @@ fn backends() -> impl Strategy<Value = Vec<Backend>> {
         subject_alt_names: names,
     });
     let endpoints = prop::collection::vec(".{0,9}", 0..3);
-    let protocol = prop_oneof![Just(BackendProtocol::Http1), Just(BackendProtocol::H2c)];
+    let protocol = select(vec![
+        BackendProtocol::Http1,
+        BackendProtocol::H2c,
+        BackendProtocol::Http3,
+        BackendProtocol::Stream,
+        BackendProtocol::Datagram,
+    ]);
     let backend = (".{0,9}", protocol, endpoints, prop::option::of(tls));
     let backend = backend.prop_map(|(id, protocol, endpoints, tls)| Backend { id, protocol, endpoints, tls });
     prop::collection::vec(backend, 0..4)
@@ -148,9 +185,13 @@ fn question() -> impl Strategy<Value = Question> {
     ];
     let headers = prop::collection::vec(field, 0..5);
     let path = prop_oneof![8 => path_text(), 1 => text(&["/c", "/a/b/a/b/a/b", "//"])];
-    (text(&["GET", "POST", "PUT"]), host, path, prop::option::of(query), headers, any::<bool>()).prop_map(
-        |(method, host, path, query, headers, websocket)| Question { method, host, path, query, headers, websocket },
-    )
+    let asks = prop_oneof![
+        3 => Just(Asks::Request),
+        3 => Just(Asks::WebSocket),
+        2 => subprotocols(0).prop_map(Asks::WebTransport),
+    ];
+    (text(&["GET", "POST", "PUT"]), host, path, prop::option::of(query), headers, asks)
+        .prop_map(|(method, host, path, query, headers, asks)| Question { method, host, path, query, headers, asks })
 }
 
 fn answer(table: &Checked, listener: &str, question: &Question) -> Option<Answer> {
@@ -164,7 +205,11 @@ fn answer(table: &Checked, listener: &str, question: &Question) -> Option<Answer
         path: &question.path,
         query: question.query.as_deref(),
         headers: &headers,
-        websocket: question.websocket,
+        opening: match &question.asks {
+            Asks::Request => Opening::Request,
+            Asks::WebSocket => Opening::WebSocket,
+            Asks::WebTransport(subprotocols) => Opening::WebTransport { subprotocols },
+        },
     };
     let listener = table.port(80).unwrap().listeners().find(|one| *one.id == *listener).unwrap();
     let found = listener.lookup(&request)?;
@@ -217,7 +262,7 @@ proptest! {
     fn any_path_host_and_query_are_looked_up(
         table in table(), host in ".{0,300}", path in "/?.{0,40}", query in prop::option::of(".{0,40}"),
     ) {
-        let question = Question { method: "GET".to_owned(), host, path, query, headers: Vec::new(), websocket: false };
+        let question = Question { method: "GET".to_owned(), host, path, query, headers: Vec::new(), asks: Asks::Request };
         let checked = Checked::try_from(table).unwrap();
         for (listener, _) in LISTENERS {
             let found = answer(&checked, listener, &question);

@@ -18,22 +18,38 @@ fn good() -> Table {
     let redirect = Rule { action: Action::Redirect(good_redirect()), ..rule("redirect", vec![prefix("/b")]) };
     let mut route = route("R/n/r", &[], vec![forward, redirect, rule("respond", vec![exact("/c"), regex("/d+")])]);
     route.attachments.push(attachment("s", &["a.example.com"]));
+    let session = |name: &str, destination| {
+        let session = Match { opens: Opens::WebTransport, subprotocols: vec!["\"1\"".to_owned()], ..prefix("/w") };
+        Rule { action: Action::WebTransport(good_session(destination)), ..rule(name, vec![session]) }
+    };
+    let sessions = vec![
+        session("session", Destination::Session { backends: vec![weighted("n/s:443/udp")] }),
+        session("streams", Destination::Streams { tcp: vec![weighted("n/s:22")], udp: vec![weighted("n/s:53/udp")] }),
+    ];
+    let octets = |id: &str, protocol| Backend { id: id.to_owned(), protocol, endpoints: Vec::new(), tls: None };
+    let trust = BackendTls { server_name: text("b.example"), trust: Trust::System, subject_alt_names: Vec::new() };
+    let http3 = Backend { tls: Some(trust), ..octets("n/s:443/udp", BackendProtocol::Http3) };
     Table {
         listeners: vec![listener("l", 80, None), https],
-        routes: vec![route],
-        backends: vec![Backend {
-            id: "n/s:80".to_owned(),
-            protocol: BackendProtocol::Http1,
-            endpoints: vec!["10.0.0.1:80".to_owned()],
-            tls: Some(BackendTls {
-                server_name: "b.example".to_owned(),
-                trust: Trust::Roots("-----BEGIN CERTIFICATE-----".to_owned()),
-                subject_alt_names: vec![
-                    SubjectAltName::Hostname("*.b.example".to_owned()),
-                    SubjectAltName::Uri("spiffe://b.example/ns/a/sa/b".to_owned()),
-                ],
-            }),
-        }],
+        routes: vec![route, crate::build::route("W/n/r", &[], sessions)],
+        backends: vec![
+            Backend {
+                id: "n/s:80".to_owned(),
+                protocol: BackendProtocol::Http1,
+                endpoints: vec!["10.0.0.1:80".to_owned()],
+                tls: Some(BackendTls {
+                    server_name: "b.example".to_owned(),
+                    trust: Trust::Roots("-----BEGIN CERTIFICATE-----".to_owned()),
+                    subject_alt_names: vec![
+                        SubjectAltName::Hostname("*.b.example".to_owned()),
+                        SubjectAltName::Uri("spiffe://b.example/ns/a/sa/b".to_owned()),
+                    ],
+                }),
+            },
+            http3,
+            octets("n/s:22", BackendProtocol::Stream),
+            octets("n/s:53/udp", BackendProtocol::Datagram),
+        ],
         certificates: vec![Certificate { id: "n/c".to_owned(), chain: String::new(), key: String::new() }],
         ..Table::default()
     }
@@ -41,16 +57,33 @@ fn good() -> Table {
 
 fn good_forward() -> Forward {
     Forward {
-        backends: vec![WeightedBackend {
-            backend: Some("n/s:80".to_owned()),
-            weight: MAX_WEIGHT,
-            request_headers: HeaderChanges::default(),
-            response_headers: HeaderChanges::default(),
-        }],
+        backends: vec![weighted("n/s:80")],
         rewrite_host: Some("b.example".to_owned()),
         rewrite_path: Some(PathRewrite::Prefix("/x".to_owned())),
         websocket: WebSocketRules { origins: vec!["https://*.example".to_owned()], ..WebSocketRules::default() },
         ..Forward::default()
+    }
+}
+
+fn weighted(id: &str) -> WeightedBackend {
+    WeightedBackend {
+        backend: Some(id.to_owned()),
+        weight: MAX_WEIGHT,
+        request_headers: HeaderChanges::default(),
+        response_headers: HeaderChanges::default(),
+    }
+}
+
+fn good_session(destination: Destination) -> WebTransport {
+    WebTransport {
+        origins: vec!["https://*.example".to_owned()],
+        destination,
+        rewrite_host: Some("b.example".to_owned()),
+        rewrite_path: Some(PathRewrite::Prefix("/x".to_owned())),
+        open_timeout_ms: 1,
+        idle_timeout_ms: 1,
+        lifetime_ms: 1,
+        limits: SessionLimits::default(),
     }
 }
 
@@ -68,6 +101,14 @@ fn forward(table: &mut Table) -> &mut Forward {
     match &mut table.routes[0].rules[0].action {
         Action::Forward(forward) => forward,
         other => panic!("{other:?} is no forward"),
+    }
+}
+
+/// The session of the rule that goes to a backend of sessions, or of the other one.
+fn session(table: &mut Table, rule: usize) -> &mut WebTransport {
+    match &mut table.routes[1].rules[rule].action {
+        Action::WebTransport(session) => session,
+        other => panic!("{other:?} is no session"),
     }
 }
 
@@ -92,6 +133,10 @@ fn route_place() -> Place {
 
 fn rule_place(rule: usize) -> Place {
     Place::Rule("R/n/r".to_owned(), rule)
+}
+
+fn session_place(rule: usize) -> Place {
+    Place::Rule("W/n/r".to_owned(), rule)
 }
 
 fn match_place() -> Place {
@@ -298,6 +343,54 @@ fn actions() {
         let reason = Reason::RewritePath(path.to_owned());
         assert_eq!(headrace_table::Table::try_from(table).err(), Some(Refused { place: rule_place(1), reason }));
     }
+}
+
+#[test]
+fn sessions() {
+    let speaks = |id: &str, protocol| Reason::BackendSpeaks { id: id.to_owned(), protocol };
+    let http3 = || Place::Backend(text("n/s:443/udp"));
+    refuses(vec![
+        (|t| t.backends[1].tls = None, http3(), Reason::Http3InClearText),
+        (|t| t.backends[2].tls = t.backends[1].tls.clone(), Place::Backend(text("n/s:22")), Reason::TlsAroundOctets),
+        (
+            |t| forward(t).backends = vec![weighted("n/s:443/udp")],
+            rule_place(0),
+            speaks("n/s:443/udp", BackendProtocol::Http3),
+        ),
+        (
+            |t| session(t, 0).destination = Destination::Session { backends: vec![weighted("n/s:80")] },
+            session_place(0),
+            speaks("n/s:80", BackendProtocol::Http1),
+        ),
+        (
+            |t| session(t, 1).destination = Destination::Streams { tcp: vec![weighted("n/s:53/udp")], udp: vec![] },
+            session_place(1),
+            speaks("n/s:53/udp", BackendProtocol::Datagram),
+        ),
+        (
+            |t| session(t, 1).destination = Destination::Streams { tcp: vec![], udp: vec![weighted("n/s:22")] },
+            session_place(1),
+            speaks("n/s:22", BackendProtocol::Stream),
+        ),
+        (
+            |t| session(t, 1).destination = Destination::Streams { tcp: vec![], udp: vec![weighted("n/s:54/udp")] },
+            session_place(1),
+            Reason::UnknownBackend(text("n/s:54/udp")),
+        ),
+        (
+            |t| session(t, 0).origins = vec![text("*")],
+            session_place(0),
+            Reason::Origin { origin: text("*"), fault: NotAnOrigin::Scheme },
+        ),
+        (|t| session(t, 0).rewrite_host = Some(text("*.a")), session_place(0), hostname("*.a", NotAHostname::Wildcard)),
+        (
+            |t| t.routes[1].rules[0].matches[0].subprotocols = vec![text("\u{e9}")],
+            Place::Match(text("W/n/r"), 0, 0),
+            Reason::Subprotocol(text("\u{e9}")),
+        ),
+        (|t| t.routes[1].rules[0].matches.push(prefix("/w")), session_place(0), Reason::ActionCannotOpen(1)),
+        (|t| first_match(t).opens = Opens::WebTransport, rule_place(0), Reason::ActionCannotOpen(0)),
+    ]);
 }
 
 #[test]

@@ -168,6 +168,9 @@ impl Inner {
             Arrival::Waits => locked.accepting[direction.index()].wake(),
             Arrival::Refused(stream, code) => {
                 drop(locked);
+                if let (Code::WT_BUFFERED_STREAM_REJECTED, Some(hub)) = (code, &self.shared.webtransport) {
+                    hub.count_excess();
+                }
                 stream.refuse(code);
             }
             Arrival::Fault(stream, fault) => {
@@ -332,6 +335,12 @@ impl Inner {
             locked.state.close_peers(direction);
             locked.nudge();
         }
+    }
+
+    pub(super) fn allow_streams(&self, most: u32) {
+        let mut locked = lock(&self.locked);
+        locked.state.allow_streams(most.into());
+        locked.nudge();
     }
 
     // What is said, and the end.

@@ -6,6 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use tokio::io::{AsyncRead, ReadBuf};
@@ -13,10 +14,13 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::{Cell, Half, Phase};
 use crate::{
     code::Code,
-    error::{StreamError, from_varint, to_varint},
+    error::{StreamError, to_varint},
     stream::read_error,
     webtransport::{codes, hub::lock},
 };
+
+/// How often a stream that is not read is asked whether it was reset.
+pub const RESET_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The receiving half of a session's stream.
 ///
@@ -94,38 +98,49 @@ impl RecvStream {
         self.stop_sending(codes::from_application(code));
     }
 
-    /// Waits for the peer's reset without reading, for whoever cannot read now because what was read last has no place to
+    /// Asks for the peer's reset without reading, for whoever cannot read now because what was read last has no place to
     /// go. `None` when the stream ended well. What was not read is gone with a reset.
+    ///
+    /// While octets wait unread, QUIC wakes nobody for a reset: then this is to be asked again after a while.
+    /// ([`quinn::RecvStream::received_reset`] does wake, and leaves its waker in the connection for good when the stream is
+    /// read to its end after.)
     pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Code>, StreamError>> {
         let mut half = lock(&self.cell.recv);
         if half.phase == Phase::End {
             return Poll::Ready(Ok(None));
         }
-        let quic = half.open()?;
-        // The future has no state between polls, so that a new one each time loses nothing.
-        let poll = pin!(quic.received_reset()).poll(cx);
-        let Poll::Ready(reset) = poll else {
-            half.wait(cx);
-            return Poll::Pending;
-        };
-        match reset {
-            Ok(None) => Poll::Ready(Ok(None)),
-            Ok(Some(code)) => {
+        // Nothing is read by this; the future has no state between polls, so that a new one each time loses nothing.
+        let poll = pin!(half.open()?.read_chunk(0, true)).poll(cx);
+        match poll {
+            Poll::Pending | Poll::Ready(Ok(Some(_))) => {
+                half.wait(cx);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(None)) => {
+                half.phase = Phase::End;
+                Poll::Ready(Ok(None))
+            }
+            Poll::Ready(Err(error)) => {
                 half.phase = Phase::Failed;
                 drop(half);
                 self.cell.session.leave_unread();
-                Poll::Ready(Ok(Some(from_varint(code))))
-            }
-            Err(error) => {
-                half.phase = Phase::Failed;
-                Poll::Ready(Err(read_error(self.cell.session.shared(), error.into())))
+                match read_error(self.cell.session.shared(), error) {
+                    StreamError::Reset(code) => Poll::Ready(Ok(Some(code))),
+                    error => Poll::Ready(Err(error)),
+                }
             }
         }
     }
 
-    /// Waits for the peer's reset; see [`RecvStream::poll_reset`]. Cancel-safe.
+    /// Waits for the peer's reset; see [`RecvStream::poll_reset`], which is asked once a second. Cancel-safe.
     pub async fn received_reset(&mut self) -> Result<Option<Code>, StreamError> {
-        poll_fn(|cx| self.poll_reset(cx)).await
+        loop {
+            tokio::select! {
+                biased;
+                reset = poll_fn(|cx| self.poll_reset(cx)) => return reset,
+                () = tokio::time::sleep(RESET_INTERVAL) => {}
+            }
+        }
     }
 }
 

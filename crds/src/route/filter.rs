@@ -1,10 +1,12 @@
-//! The filters of a WebSocketRoute's rule, shaped as on HTTPRoute.
+//! The filters of a rule of our own routes, shaped as on HTTPRoute.
 //!
 //! Only filters that make sense on a handshake are here: no redirect (clients do not follow one), no mirror, no CORS
-//! (browsers do not ask for it on WebSockets; `origins` is the tool).
+//! (browsers do not ask for it on WebSockets and WebTransport; `origins` is the tool).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::{NAME_PATTERN, TOKEN_PATTERN};
 
 /// One filter: the field that `type` names, and no other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,7 +29,7 @@ pub struct RouteFilter {
     /// Which field is set.
     #[serde(rename = "type")]
     pub r#type: RouteFilterType,
-    /// Changes to the handshake's headers.
+    /// Changes to the request's headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_header_modifier: Option<HeaderModifier>,
     /// Changes to the headers of the answer.
@@ -41,7 +43,7 @@ pub struct RouteFilter {
 /// The filters there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RouteFilterType {
-    /// Changes to the handshake's headers.
+    /// Changes to the request's headers.
     #[default]
     RequestHeaderModifier,
     /// Changes to the headers of the answer.
@@ -67,7 +69,7 @@ pub struct HeaderModifier {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
-        inner(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$")),
+        inner(length(min = 1, max = 256), regex(pattern = TOKEN_PATTERN)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub remove: Vec<String>,
@@ -78,7 +80,7 @@ pub struct HeaderModifier {
 #[serde(rename_all = "camelCase")]
 pub struct HttpHeader {
     /// The header's name.
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = TOKEN_PATTERN))]
     pub name: String,
     /// Its value.
     #[schemars(length(min = 1, max = 4096))]
@@ -93,7 +95,7 @@ pub struct UrlRewriteFilter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        regex(pattern = NAME_PATTERN)
     )]
     pub hostname: Option<String>,
     /// Replaces the path, or its matched prefix. The query stays.

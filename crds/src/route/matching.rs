@@ -1,34 +1,11 @@
-//! What a WebSocketRoute's rule matches: path, headers, query, subprotocols.
+//! What the rules of our own routes match: paths, headers and query parameters.
 //!
 //! Owns the shapes and their schema; HTTPRoute's own rules on path values hold here too.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// All parts must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WebSocketRouteMatch {
-    /// The path, without its query. Every path when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathMatch>,
-    /// Headers of the handshake, all of which must match.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub headers: Vec<ValueMatch>,
-    /// Query parameters, all of which must match.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub query_params: Vec<ValueMatch>,
-    /// WebSocket subprotocols, one of which must be among those that the client offers. Any when empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 16),
-        inner(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$")),
-        extend("x-kubernetes-list-type" = "set")
-    )]
-    pub subprotocols: Vec<String>,
-}
+use super::TOKEN_PATTERN;
 
 /// How a path is matched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -95,7 +72,7 @@ pub struct ValueMatch {
     #[serde(default, rename = "type")]
     pub r#type: ValueMatchType,
     /// The header's name (compared without regard to case) or the query parameter's.
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = TOKEN_PATTERN))]
     pub name: String,
     /// The value, or the expression.
     #[schemars(length(min = 1, max = 4096))]
