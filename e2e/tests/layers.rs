@@ -157,13 +157,8 @@ struct NeverSays {
     reason: &'static str,
 }
 
-const PURE: &[&str] = &[
-    "dataplane/table/src",
-    "dataplane/cid/src",
-    "dataplane/hop/src",
-    "dataplane/push/src",
-    "controller/compile/src",
-];
+const PURE: &[&str] =
+    &["dataplane/table/src", "dataplane/cid/src", "dataplane/hop/src", "dataplane/push/src", "controller/compile/src"];
 
 const NEVER_SAYS: &[NeverSays] = &[
     NeverSays {

@@ -5,8 +5,8 @@
 
 mod backend;
 mod client;
-mod patience;
 mod path;
+mod patience;
 mod stage;
 
 mod alt_svc;
