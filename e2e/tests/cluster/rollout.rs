@@ -135,7 +135,8 @@ fn a_rolling_restart_under_tunnels() -> Result<()> {
 struct Staying {
     runtime: tokio::runtime::Runtime,
     connections: Vec<quinn::Connection>,
-    _endpoint: quinn::Endpoint,
+    /// One for each, since a balancer looks at the port.
+    _endpoints: Vec<quinn::Endpoint>,
 }
 
 impl Staying {
@@ -148,15 +149,16 @@ impl Staying {
         transport.max_idle_timeout(Some(IDLE.try_into()?));
         config.transport_config(Arc::new(transport));
         let (address, any) = (SocketAddr::new(edge.address, 443), SocketAddr::new(any(edge.address), 0));
-        let (endpoint, connections) = runtime.block_on(async {
-            let endpoint = quinn::Endpoint::client(any)?;
-            let mut connections = Vec::new();
+        let (endpoints, connections) = runtime.block_on(async {
+            let (mut endpoints, mut connections) = (Vec::new(), Vec::new());
             for _ in 0..count {
+                let endpoint = quinn::Endpoint::client(any)?;
                 connections.push(endpoint.connect_with(config.clone(), address, HOSTNAME)?.await?);
+                endpoints.push(endpoint);
             }
-            anyhow::Ok((endpoint, connections))
+            anyhow::Ok((endpoints, connections))
         })?;
-        Ok(Self { runtime, connections, _endpoint: endpoint })
+        Ok(Self { runtime, connections, _endpoints: endpoints })
     }
 
     /// When each that ends has ended, and of what, until a while after the first.
