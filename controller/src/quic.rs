@@ -44,7 +44,7 @@ pub use share::{Share, Shares};
 use summary::{PodSetSummary, Summary};
 
 /// How often things are looked at without any news: what is due by the clock is due in minutes and days.
-const LOOKED_AT_EVERY: Duration = Duration::from_secs(10);
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
 /// Between two looks: a rollout of a hundred pods is some dozens of writes and not some hundreds.
 const PAUSE: Duration = Duration::from_millis(200);

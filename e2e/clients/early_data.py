@@ -54,16 +54,17 @@ class Client(QuicConnectionProtocol):
             if answer is not None:
                 answer.on_event(h3_event)
 
-    def ask(self, url, method, more=()):
+    def ask(self, url, method, pseudo=(), fields=()):
         """Queues a request. It goes out with the next transmission."""
         stream_id = self._quic.get_next_available_stream_id()
         answer = self.answers[stream_id] = Answer()
         head = [
             (b":method", method.encode()),
-            *more,
+            *pseudo,
             (b":scheme", b"https"),
             (b":authority", url.netloc.encode()),
             (b":path", url.path.encode()),
+            *fields,
         ]
         self.http.send_headers(stream_id, head, end_stream=method != "CONNECT")
         return answer
@@ -106,8 +107,7 @@ async def main():
     async with connect(
         arguments.address, port, configuration=configuration, create_protocol=Client, wait_connected=False
     ) as client:
-        protocol = [(b":protocol", b"websocket")]
-        tunnel = client.ask(tunnel_url, "CONNECT", protocol)
+        tunnel = client.ask(tunnel_url, "CONNECT", [(b":protocol", b"websocket")], [(b"sec-websocket-version", b"13")])
         safe, other = client.ask(url, "GET"), client.ask(url, "POST")
         client.transmit()
         answers = {"safe": await whole(safe), "other": await whole(other)}

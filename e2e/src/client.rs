@@ -65,6 +65,16 @@ pub fn start(reached: &impl Reached, name: &str, script: &str, arguments: &[&str
 pub struct Running(Process);
 
 impl Running {
+    /// Waits until the script says a word on standard error, on a line of its own.
+    pub fn wait_until_it_says(&mut self, word: &str) -> Result<()> {
+        self.0.wait_until(RUN_TIMEOUT, |process| process.stderr().lines().any(|line| line == word).then_some(()))
+    }
+
+    /// Asks the script to come to its end.
+    pub fn stop(&self) -> Result<()> {
+        self.0.signal("TERM")
+    }
+
     /// Waits for the end and returns what the script said.
     pub fn finish(mut self) -> Result<Value> {
         let status = self.0.wait(RUN_TIMEOUT)?;

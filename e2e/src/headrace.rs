@@ -73,7 +73,7 @@ impl Headrace {
 }
 
 /// A binary of this workspace: what the variable names, or what lies where the test itself was built.
-pub(crate) fn binary(name: &str, variable: &str) -> Result<PathBuf> {
+pub fn binary(name: &str, variable: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }

@@ -18,7 +18,7 @@ use crate::publish::{Store, StoreError};
 const MAX_ATTEMPTS: usize = 8;
 
 /// How soon the wish for a rotation is noticed, or that somebody else wrote.
-pub(crate) const LOOKED_AT_EVERY: Duration = Duration::from_secs(30);
+pub(crate) const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
 /// Why there is nothing to publish, or nothing new.
 #[derive(Debug, thiserror::Error)]

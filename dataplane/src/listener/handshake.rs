@@ -90,16 +90,17 @@ async fn establish_early(
     };
     let (completion, handshake) = Handshake::pending();
     begin(worker, quic.clone(), port, server_name, handshake);
-    match timeout_at(deadline, complete).await {
-        Ok(true) => {
+    // What quinn says then means nothing on a server; whether the connection lives does.
+    if timeout_at(deadline, complete).await.is_err() {
+        quic.close(NO_ERROR, b"");
+        return Err(Failed::TooLong);
+    }
+    match quic.close_reason() {
+        None => {
             completion.complete();
             Ok(())
         }
-        Ok(false) => Err(quic.closed().await.into()),
-        Err(_) => {
-            quic.close(NO_ERROR, b"");
-            Err(Failed::TooLong)
-        }
+        Some(error) => Err(error.into()),
     }
 }
 

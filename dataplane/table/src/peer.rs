@@ -26,7 +26,7 @@ pub struct Peer {
 }
 
 /// The octets by which connection IDs name a pod: 1 to 15.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(Box<[u8]>);
 
 impl ServerId {

@@ -14,4 +14,5 @@ mod first_route;
 mod hostile;
 mod ingress;
 mod metrics;
+mod rollout;
 mod security;

@@ -1,6 +1,6 @@
 //! The door for what pods share for QUIC: keys and peers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Ids, admit_endpoint, admit_id};
@@ -37,7 +37,7 @@ pub(super) fn admit(keys: wire::Keys) -> Result<Keys, Reason> {
 /// Numbers are unique, so that there are no more than numbers.
 fn admit_configurations(configurations: Vec<wire::Configuration>) -> Result<Vec<Configuration>, Reason> {
     let mut admitted = Vec::new();
-    let mut numbers = HashSet::new();
+    let mut numbers = BTreeSet::new();
     for configuration in configurations {
         let number = configuration.number;
         if !numbers.insert(number) {
@@ -72,7 +72,7 @@ fn admit_secrets(list: List, secrets: Vec<wire::Secret>) -> Result<Vec<Secret>, 
     if secrets.is_empty() {
         return Err(Reason::NoSecret(list));
     }
-    let mut ids = HashSet::new();
+    let mut ids = BTreeSet::new();
     secrets
         .into_iter()
         .map(|secret| match ids.insert(secret.id) {
@@ -88,7 +88,7 @@ fn admit_secret(secret: wire::Secret) -> Result<Secret, Reason> {
 
 pub(super) fn admit_peers(peers: Vec<wire::Peer>) -> Result<Vec<Peer>, Refused> {
     let mut seen = Ids::new();
-    let mut holders = HashMap::new();
+    let mut holders = BTreeMap::new();
     let mut admitted = Vec::with_capacity(peers.len());
     for peer in peers {
         let place = Place::Peer(peer.id.clone());
@@ -98,7 +98,7 @@ pub(super) fn admit_peers(peers: Vec<wire::Peer>) -> Result<Vec<Peer>, Refused> 
     Ok(admitted)
 }
 
-fn admit_peer(seen: &mut Ids, holders: &mut HashMap<ServerId, Arc<str>>, peer: wire::Peer) -> Result<Peer, Reason> {
+fn admit_peer(seen: &mut Ids, holders: &mut BTreeMap<ServerId, Arc<str>>, peer: wire::Peer) -> Result<Peer, Reason> {
     let wire::Peer { id, pod, server_id, allotment, hop, standing } = peer;
     let id: Arc<str> = id.into();
     admit_id(seen, &id)?;

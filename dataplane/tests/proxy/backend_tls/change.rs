@@ -32,18 +32,18 @@ async fn a_changed_policy_uses_no_connection_that_was_verified_under_another() {
         assert_eq!(front.more_handshakes(), 0, "and used on under the same policy in another table");
 
         serve(&stage, secured(plain.clone(), &other.pem)).await;
-        assert_eq!(status(&stage, "/").await, 502, "the endpoint cannot prove what is asked for now");
-        assert_eq!(cause(&stage, "/").await, "backend_certificate");
+        assert_eq!(status(&stage, "/trust").await, 502, "the endpoint cannot prove what is asked for now");
+        assert_eq!(cause(&stage, "/trust").await, "backend_certificate");
 
         let mut renamed = good.clone();
         renamed.tls.as_mut().unwrap().server_name = "c.test".to_owned();
         serve(&stage, renamed).await;
-        assert_eq!(status(&stage, "/").await, 502);
-        assert_eq!(cause(&stage, "/").await, "backend_certificate");
+        assert_eq!(status(&stage, "/name").await, 502);
+        assert_eq!(cause(&stage, "/name").await, "backend_certificate");
 
         serve(&stage, plain).await;
-        assert_eq!(status(&stage, "/").await, 502, "a connection over TLS is not used for clear text");
-        assert_eq!(cause(&stage, "/").await, "backend_protocol");
+        assert_eq!(status(&stage, "/clear").await, 502, "a connection over TLS is not used for clear text");
+        assert_eq!(cause(&stage, "/clear").await, "backend_protocol");
         assert_eq!(front.more_handshakes(), 0);
 
         serve(&stage, good).await;
