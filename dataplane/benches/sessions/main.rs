@@ -1,0 +1,2 @@
+//! Stub.
+fn main() { let _ = headrace_dataplane::Config::default(); }
