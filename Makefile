@@ -57,6 +57,7 @@ bench: ## measure speed and memory beside other proxies (ARGS: see `python3 e2e/
 	scripts/setup bench
 	cargo build --release -p headrace -p headrace-floor
 	scripts/python e2e/bench --binaries "$$(scripts/target)/release" $(ARGS)
+	cargo bench --workspace --bench forward
 
 microbench: ## measure lookup, codecs and relay by themselves
 	cargo bench --workspace --benches

@@ -18,6 +18,10 @@ use crate::network::{TEST, client};
 /// Octets of the largest datagram.
 const MAX_DATAGRAM: usize = 65_536;
 
+/// Packets with a short header after which a client's handshake is confirmed. Before that it must not move (RFC 9000
+/// section 9).
+const CONFIRMED: usize = 4;
+
 /// A running relay.
 pub(crate) struct Relay {
     /// Where clients send to.
@@ -46,6 +50,8 @@ struct State {
 struct Flow {
     socket: Arc<UdpSocket>,
     back: JoinHandle<()>,
+    /// Packets with a short header so far.
+    short: usize,
 }
 
 impl Drop for Flow {
@@ -73,7 +79,7 @@ impl Shared {
         socket.set_nonblocking(true)?;
         let socket = Arc::new(UdpSocket::from_std(socket)?);
         let back = tokio::spawn(back(Arc::clone(self), Arc::clone(&socket), from));
-        state.flows.insert(from, Flow { socket: Arc::clone(&socket), back });
+        state.flows.insert(from, Flow { socket: Arc::clone(&socket), back, short: 0 });
         state.made += 1;
         *state.to.entry(pod).or_default() += 1;
         Ok(socket)
@@ -90,9 +96,9 @@ impl Relay {
         Ok(Self { address, running: tokio::spawn(forth(Arc::clone(&shared))), shared })
     }
 
-    /// Forgets every flow.
+    /// Forgets every flow by which more than a handshake has passed.
     pub(crate) fn forget(&self) {
-        self.shared.state().flows.clear();
+        self.shared.state().flows.retain(|_, flow| flow.short < CONFIRMED);
     }
 
     /// Sends what comes to these pods, each client from a new address.
@@ -117,7 +123,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.running.abort();
-        self.forget();
+        self.shared.state().flows.clear();
     }
 }
 
@@ -132,6 +138,9 @@ async fn forth(shared: Arc<Shared>) {
             let mut state = shared.state();
             state.last.clear();
             state.last.extend_from_slice(packet);
+            if let Some(flow) = state.flows.get_mut(&from) {
+                flow.short += 1;
+            }
         }
         if let Ok(flow) = shared.flow(from) {
             drop(flow.send(packet).await);
