@@ -16,3 +16,4 @@ mod ingress;
 mod metrics;
 mod rollout;
 mod security;
+mod sessions;
