@@ -58,7 +58,7 @@ impl Connection {
             datagrams: pin!(quic.read_datagram()),
         };
         let end = poll_fn(|cx| self.poll_drive(cx, requests.as_mut(), &mut waits)).await;
-        if let Some(router) = &self.control.router {
+        if let Some(router) = &mut self.control.router {
             router.fail(&end);
         }
         if end.is_graceful() { Ok(()) } else { Err(end) }

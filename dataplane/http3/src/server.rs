@@ -84,7 +84,9 @@ impl Connection {
         });
         let accepted = accepted.await;
         // However well the connection ended, its sessions are told.
-        if let (Ok(None) | Err(_), Some(router), Some(error)) = (&accepted, &self.control.router, quic.close_reason()) {
+        if let (Ok(None) | Err(_), Some(router), Some(error)) =
+            (&accepted, &mut self.control.router, quic.close_reason())
+        {
             router.fail(&self.shared.ended(error));
         }
         accepted

@@ -6,9 +6,9 @@ use std::time::Duration;
 use headrace_table::wire::{self, Standing};
 
 use crate::client::Client;
-use crate::moves::transfer;
 use crate::patience::{eventually, within};
 use crate::plane::{OTHER_UID, Options, Plane, UID, keys, peer};
+use crate::transfer::transfer;
 
 const LEAVING: &str = "0000000000000001";
 const HEIR: &str = "0000000000000002";

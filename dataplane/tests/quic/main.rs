@@ -20,6 +20,8 @@ mod raw;
 #[path = "../proxy/stage/table.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod table;
+#[path = "../forward/transfer.rs"]
+mod transfer;
 
 mod drain;
 mod moves;

@@ -9,7 +9,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -127,9 +127,13 @@ impl Router {
             }
         }
         // Last, so that the sessions hear of what came above in this turn.
+        self.poll_drivers(cx);
+        Ok(())
+    }
+
+    fn poll_drivers(&mut self, cx: &mut Context<'_>) {
         self.drivers.extend(self.shared.webtransport.iter().flat_map(|hub| hub.fresh(cx)));
         while let Poll::Ready(Some(())) = self.drivers.poll_next_unpin(cx) {}
-        Ok(())
     }
 
     fn poll_heads(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
@@ -186,8 +190,10 @@ impl Router {
         Ok(())
     }
 
-    /// The connection failed: the sessions are told.
-    pub(crate) fn fail(&self, error: &Error) {
+    /// The connection failed: the sessions are told, but for those whose own end came before that. A client may send it a
+    /// packet ahead of its CONNECTION_CLOSE, and both may be there by now.
+    pub(crate) fn fail(&mut self, error: &Error) {
+        self.poll_drivers(&mut Context::from_waker(Waker::noop()));
         self.hub().close(error);
     }
 }

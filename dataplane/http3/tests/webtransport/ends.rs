@@ -185,3 +185,38 @@ async fn going_away() {
     let ended = timeout(PATIENCE, serving).await.unwrap().unwrap();
     assert!(matches!(ended, Ended::ByPeer { code: 5, .. }), "{ended:?}");
 }
+
+/// Firefox closes a session and, a packet later, the connection. A server that was busy finds both at once.
+#[tokio::test]
+async fn a_close_counts_though_the_connection_ended_right_behind_it() {
+    let mut site = site();
+    let (address, quic_config, config) =
+        (site.endpoints.address, site.endpoints.client_config.clone(), site.config.clone());
+    let (go, went) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let client = async move {
+        let endpoint = quinn::Endpoint::client((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let quic = endpoint.connect_with(quic_config, address, "localhost").unwrap().await.unwrap();
+        let (mut connection, mut requests) = client::connect(quic.clone(), &config);
+        tokio::spawn(async move { connection.drive().await });
+        let session = session(&mut requests, "/mine").await;
+        tokio::task::spawn_blocking(move || go.1.recv()).await.unwrap().unwrap();
+        let before = quic.stats().frame_tx.stream;
+        session.close(7, "done");
+        while quic.stats().frame_tx.stream == before {
+            tokio::task::yield_now().await;
+        }
+        quic.close(0x100_u32.into(), b"");
+        endpoint.wait_idle().await;
+        went.0.send(()).unwrap();
+    };
+    std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(client);
+    });
+    let _serving = site.accept().await;
+    let server = site.mine().await;
+    go.0.send(()).unwrap();
+    // Nothing of this thread's runs meanwhile.
+    went.1.recv_timeout(PATIENCE).unwrap();
+    let ended = closed(&server).await;
+    assert!(matches!(&ended, Ended::ByPeer { code: 7, reason } if reason == "done"), "{ended:?}");
+}
