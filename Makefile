@@ -56,6 +56,7 @@ audit: ## look the dependencies up in the advisory database (needs the network)
 bench: ## measure speed and memory beside other proxies (ARGS: see `python3 e2e/bench --help`)
 	scripts/setup bench
 	cargo build --release -p headrace -p headrace-floor
+	cargo bench -p headrace-dataplane --bench sessions --no-run
 	scripts/python e2e/bench --binaries "$$(scripts/target)/release" $(ARGS)
 	cargo bench --workspace --bench forward
 

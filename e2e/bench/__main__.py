@@ -21,11 +21,12 @@ import parts
 import proxies
 import report
 from run import Run
+from sessions import sessions
 
 ROOT = Path(__file__).resolve().parents[2]
 # Below this, nothing but ourselves runs.
 QUIET_LOAD_AVERAGE = 0.7
-PARTS = {"speed": parts.speed, "memory": parts.memory, "slow_reader": parts.slow_reader}
+PARTS = {"speed": parts.speed, "memory": parts.memory, "slow_reader": parts.slow_reader, "sessions": sessions}
 
 
 def arguments():

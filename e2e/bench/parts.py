@@ -1,4 +1,4 @@
-"""The three parts of a benchmark: speed, memory and a slow reader. Each returns a list of plain samples.
+"""Three parts of a benchmark: speed, memory and a slow reader of tunnels. Each returns a list of plain samples.
 
 A sample names its proxy and its HTTP version. What fails is a sample with `failed`, and the others go on.
 """
@@ -42,10 +42,11 @@ class Extent:
     messages: int
     memory_shapes: dict
     slow_s: int
+    is_quick: bool = False
 
 
 FULL = Extent(rounds=5, messages=200_000, memory_shapes=MEMORY_SHAPES, slow_s=60)
-QUICK = Extent(rounds=1, messages=5_000, memory_shapes=QUICK_MEMORY_SHAPES, slow_s=3)
+QUICK = Extent(rounds=1, messages=5_000, memory_shapes=QUICK_MEMORY_SHAPES, slow_s=3, is_quick=True)
 
 
 def speed(run, proxies, versions, extent, say):

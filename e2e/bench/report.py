@@ -13,7 +13,7 @@ def markdown(results):
     """The whole report."""
     parts = [
         f"{results['machine']}. {results['date']}.",
-        *(section(results) for section in (speed, memory, slow_reader)),
+        *(section(results) for section in (speed, memory, slow_reader, sessions)),
         failures(results),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -92,8 +92,29 @@ def slow_reader(results):
     return f"{text}\n\n{table(['', *(label(proxy) for proxy in proxies)], rows)}"
 
 
+def sessions(results):
+    samples = [sample for sample in results.get("sessions") or [] if "failed" not in sample]
+    if not samples:
+        return ""
+    titles = list(dict.fromkeys(sample["title"] for sample in samples))
+    rows = []
+    for name in dict.fromkeys(sample["name"] for sample in samples):
+        of_row = [sample for sample in samples if sample["name"] == name]
+        cells = []
+        for title in titles:
+            own = [sample for sample in of_row if sample["title"] == title]
+            cells.append(grouped(middle(own, "value")) if own else NOTHING)
+        rows.append([name, *cells])
+    text = "**WebTransport sessions**: one worker on one core, load and backend on another; medians of the rounds."
+    return f"{text}\n\n{table(['', *titles], rows)}"
+
+
 def failures(results):
-    lines = []
+    lines = [
+        f"- sessions: {sample['title']}, {sample['name']}: {sample['failed']}"
+        for sample in results.get("sessions") or []
+        if "failed" in sample
+    ]
     for part in ("speed", "memory", "slow_reader"):
         for sample in results.get(part) or []:
             if "failed" in sample:
@@ -134,6 +155,11 @@ def number(value):
     if value is None:
         return NOTHING
     return f"{value:.2f}" if abs(value) < 9.95 else f"{value:.1f}" if abs(value) < 99.5 else f"{value:.0f}"
+
+
+def grouped(value):
+    """The same where figures may be large: octets."""
+    return number(value) if abs(value) < 999.5 else f"{value:,.0f}"
 
 
 def table(head, rows):

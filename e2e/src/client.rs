@@ -55,10 +55,17 @@ pub fn run(reached: &impl Reached, name: &str, script: &str, arguments: &[&str])
 
 /// Starts a script of `e2e/clients`.
 pub fn start(reached: &impl Reached, name: &str, script: &str, arguments: &[&str]) -> Result<Running> {
+    let mut command = self::script(script);
+    command.args(arguments).env("NODE_EXTRA_CA_CERTS", reached.ca());
+    Ok(Running(Process::start(name, &mut command, reached.directory())?))
+}
+
+/// A command that runs a script of `e2e/clients`.
+pub fn script(script: &str) -> Command {
     let interpreter = if script.ends_with(".py") { python() } else { "node".into() };
     let mut command = Command::new(interpreter);
-    command.arg(clients().join(script)).args(arguments).env("NODE_EXTRA_CA_CERTS", reached.ca());
-    Ok(Running(Process::start(name, &mut command, reached.directory())?))
+    command.arg(clients().join(script));
+    command
 }
 
 /// A client script that has not ended yet.

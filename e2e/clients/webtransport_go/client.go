@@ -27,7 +27,7 @@ const (
 	streams = 100
 	// On each.
 	streamOctets = 20_000
-	// Streams of one way, datagrams and greetings of the backend's.
+	// Streams of one way, datagrams, greetings of the backend's, and sessions at the same time.
 	few = 5
 	// How long a datagram's echo may take before it is sent again: it may be lost.
 	datagramWait = 200 * time.Millisecond
@@ -36,6 +36,8 @@ const (
 )
 
 type seen map[string]any
+
+type opener = func(string) (*http.Response, *webtransport.Session, error)
 
 func client(arguments []string) error {
 	flags := flag.NewFlagSet("client", flag.ExitOnError)
@@ -75,12 +77,16 @@ func client(arguments []string) error {
 		return err
 	}
 	found := seen{"status": response.StatusCode}
+	steps := []func(*webtransport.Session, seen) error{greetings, echoes, oneWay, codes}
 	if *plain {
-		err = echoes(session, found)
-	} else {
-		err = everything(session, found)
+		steps = []func(*webtransport.Session, seen) error{echoes, plainEnds}
 	}
-	if err != nil {
+	for _, step := range steps {
+		if err := step(session, found); err != nil {
+			return err
+		}
+	}
+	if err := together(open, *where, found); err != nil {
 		return err
 	}
 	if err := session.CloseWithError(4001, "done"); err != nil {
@@ -97,15 +103,6 @@ func client(arguments []string) error {
 	}
 	found["elsewhere"] = response.StatusCode
 	say(found)
-	return nil
-}
-
-func everything(session *webtransport.Session, found seen) error {
-	for _, step := range []func(*webtransport.Session, seen) error{greetings, echoes, oneWay, codes} {
-		if err := step(session, found); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -292,6 +289,60 @@ func oneWay(session *webtransport.Session, found seen) error {
 	return nil
 }
 
+// plainEnds are those of TCP: its FIN, and its RST in either direction.
+func plainEnds(session *webtransport.Session, found seen) error {
+	ctx, cancel := context.WithTimeout(context.Background(), guard)
+	defer cancel()
+	one, err := session.OpenUniStreamSync(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(one, "one way")
+	_ = one.Close()
+
+	stream, err := begun(session)
+	if err != nil {
+		return err
+	}
+	stream.CancelWrite(clientResets)
+
+	// The server resets what begins so.
+	if stream, err = session.OpenStreamSync(ctx); err != nil {
+		return err
+	}
+	fmt.Fprint(stream, "!reset, please")
+	_ = stream.SetReadDeadline(time.Now().Add(guard))
+	_, err = io.ReadAll(stream)
+	found["resetAtClient"] = remote(err)
+	return nil
+}
+
+// together are sessions that are open at the same time.
+func together(open opener, where string, found seen) error {
+	var sessions []*webtransport.Session
+	for range few {
+		_, session, err := open(where)
+		if err != nil {
+			return fmt.Errorf("another session: %w", err)
+		}
+		sessions = append(sessions, session)
+	}
+	echoed := 0
+	for _, session := range sessions {
+		if _, err := begun(session); err != nil {
+			return fmt.Errorf("another session: %w", err)
+		}
+		echoed++
+	}
+	for _, session := range sessions {
+		if err := session.CloseWithError(0, ""); err != nil {
+			return err
+		}
+	}
+	found["together"] = echoed
+	return nil
+}
+
 // begun is a stream that the backend has echoed an octet of.
 func begun(session *webtransport.Session) (*webtransport.Stream, error) {
 	stream, err := session.OpenStream()
@@ -355,7 +406,7 @@ func remote(err error) any {
 	return fmt.Sprint(err)
 }
 
-func closedByBackend(open func(string) (*http.Response, *webtransport.Session, error), where string, found seen) error {
+func closedByBackend(open opener, where string, found seen) error {
 	_, session, err := open(where)
 	if err != nil {
 		return err

@@ -12,9 +12,10 @@ import (
 	"github.com/quic-go/webtransport-go"
 )
 
-// What a session may take when both ends have flow control for sessions (draft 15, section 5).
+// What a session may take when both ends have flow control for sessions (draft 15, section 5): room for the streams that a
+// client holds open, and far fewer octets than they carry, so that credit has to be renewed all the while.
 const (
-	sessionStreams = 64
+	sessionStreams = 128
 	sessionOctets  = 64 << 10
 )
 
@@ -30,7 +31,6 @@ func dialer(trust *tls.Config, dial dialAddr) func(context.Context, string) (*ht
 	}
 }
 
-// Small, so that it has to be renewed while the client's streams are open.
 func flowControl() *webtransport.Config {
 	return &webtransport.Config{
 		MaxIncomingStreams: sessionStreams, MaxIncomingUniStreams: sessionStreams, MaxIncomingData: sessionOctets,
