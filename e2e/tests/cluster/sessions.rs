@@ -1,4 +1,5 @@
-//! WebTransport in a real cluster: sessions to a pod that speaks it, and local TCP connections to a Service that does not.
+//! WebTransport in a real cluster: sessions to a pod that speaks it, and local TCP connections to a Service that does not, on a
+//! listener with an EdgePolicy.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -41,6 +42,8 @@ fn sessions_to_a_pod_and_connections_to_a_service() -> Result<()> {
     edge.apply(&include_str!("sessions.yaml").replace("BACKEND", BACKEND))?;
     accepted(&edge, "echo")?;
     accepted(&edge, "mesh")?;
+    let path = "/status/ancestors/0/conditions";
+    wait_for_condition(namespace, "edgepolicies.headrace.dev", "edge", path, "Accepted", "True")?;
     let columns = kubectl(&["get", "wtr", "-n", namespace])?;
     ensure!(columns.contains("Session") && columns.contains("Streams") && columns.contains("Accepted"), "{columns}");
     kubectl(&["rollout", "status", "deployment/echo", "-n", namespace, "--timeout=120s"])?;
