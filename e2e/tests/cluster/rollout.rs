@@ -253,7 +253,7 @@ fn keys_are_replaced_twice_under_traffic() -> Result<()> {
         ["--address", &address],
         ["--ca", ca.to_str().context("a strange name")?],
         ["--tunnels", "10"],
-        ["--moves", "60"],
+        ["--moves", "80"],
         ["--interval-ms", "500"],
     ];
     let moves = client::start(&edge, "moves", "moves.py", &arguments.concat())?;
@@ -272,6 +272,7 @@ fn keys_are_replaced_twice_under_traffic() -> Result<()> {
         ensure!(encoding()? == before, "the new key is used though {slow} does not know it");
         drop(stopped);
         wait_for("the new key to be used", || Ok((encoding()? != before).then_some(())))?;
+        std::thread::sleep(CALM);
     }
     ensure!(encoding()? != first, "{:?}", phases()?);
     let moved = moves.finish()?;
@@ -286,8 +287,11 @@ fn keys_are_replaced_twice_under_traffic() -> Result<()> {
     Ok(())
 }
 
-/// How long a pod does not answer.
-const SLOW: Duration = Duration::from_secs(5);
+/// How long a pod does not answer. With the time until the wish for new keys is noticed it is well below a client's patience.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// Between two rotations: what a pod missed is sent again, after waits that have doubled meanwhile.
+const CALM: Duration = Duration::from_secs(10);
 
 /// A process that stands still until this is dropped.
 struct Stopped(u32);
