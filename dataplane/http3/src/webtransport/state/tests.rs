@@ -147,7 +147,8 @@ proptest! {
                 _ => to.work(amount),
             }
             for (side, config) in sides.iter().zip([&a, &b]) {
-                prop_assert!(side.waiting <= u64::from(config.max_streams_bidi + config.max_streams_uni));
+                // A peer that says it is blocked by streams that are still on their way gets as many more.
+                prop_assert!(side.waiting <= SLACK * u64::from(config.max_streams_bidi + config.max_streams_uni));
             }
         }
         // Everything that is on its way comes, and then both can open and send again.
