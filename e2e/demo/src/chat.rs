@@ -11,7 +11,9 @@ use futures::{SinkExt as _, StreamExt as _};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
@@ -160,7 +162,14 @@ async fn visit(mut tunnel: Tunnel, shared: Shared, wanted: &str) {
 }
 
 /// Until the member leaves (`None`), or must (why).
-async fn converse(tunnel: &mut Tunnel, mut seat: Seat, shared: &Shared) -> Option<(CloseCode, &'static str)> {
+async fn converse<S>(
+    tunnel: &mut WebSocketStream<S>,
+    mut seat: Seat,
+    shared: &Shared,
+) -> Option<(CloseCode, &'static str)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut stop = std::pin::pin!(stopped(shared.stopping.clone()));
     loop {
         tokio::select! {
@@ -177,7 +186,13 @@ async fn converse(tunnel: &mut Tunnel, mut seat: Seat, shared: &Shared) -> Optio
                 }
                 Some(Ok(Message::Text(line))) => shared.room.members().tell("say", &seat.name, Some(&line)),
                 Some(Ok(Message::Binary(_))) => return Some((CloseCode::Unsupported, "the chat is text")),
-                // Pings are answered, and the close frame returned, by the next turn of the stream.
+                // The answer to a close frame waits to be flushed, and another event would be sent in its place, in vain.
+                Some(Ok(Message::Close(_))) => {
+                    // Whether the member waits for the answer is up to it.
+                    let _ = tokio::time::timeout(SEND_TIMEOUT, tunnel.flush()).await;
+                    return None;
+                }
+                // Pings are answered by the next turn of the stream.
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return None,
             },
@@ -188,6 +203,8 @@ async fn converse(tunnel: &mut Tunnel, mut seat: Seat, shared: &Shared) -> Optio
 
 #[cfg(test)]
 mod tests {
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
     use super::*;
 
     fn events(seat: &mut Seat) -> Vec<String> {
@@ -216,6 +233,30 @@ mod tests {
         room.members().tell("say", "bob", Some("hello"));
         drop(bob);
         assert_eq!(events(&mut ann), ["welcome ann", "join ann", "join bob", "say bob", "leave bob"]);
+    }
+
+    #[tokio::test]
+    async fn whoever_leaves_amid_events_is_answered() {
+        let (_stop, stopping) = tokio::sync::watch::channel(false);
+        for _ in 0..20 {
+            let shared = Shared { room: Arc::default(), stopping: stopping.clone() };
+            let seat = Arc::clone(&shared.room).join("ann").unwrap();
+            for _ in 0..MAX_WAITING / 2 {
+                shared.room.members().tell("say", "bob", Some("again"));
+            }
+            let (near, far) = tokio::io::duplex(1 << 16);
+            let mut client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+            let code = CloseCode::Normal;
+            client.close(Some(CloseFrame { code, reason: "done".into() })).await.unwrap();
+            let mut tunnel = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
+            assert_eq!(converse(&mut tunnel, seat, &shared).await, None);
+            drop(tunnel);
+            let mut answer = None;
+            while let Some(Ok(message)) = client.next().await {
+                answer = Some(message);
+            }
+            assert!(matches!(answer, Some(Message::Close(Some(frame))) if frame.code == code));
+        }
     }
 
     #[test]
