@@ -43,8 +43,9 @@ use crate::upstream::OpenedSession;
 use crate::worker::Worker;
 
 /// Streams of each kind that a peer is told it may have open in one session, before the session's rule is known. Where that
-/// allows fewer, those beyond are refused; where it allows more, the peer is told.
-const STREAMS: u32 = 100;
+/// allows fewer, those beyond are refused; where it allows more, the peer is told. All sessions of a client's connection together may open so many before QUIC allows
+/// more: Chromium does not wait for that, it fails.
+pub(crate) const STREAMS: u32 = 100;
 
 /// What a rule can allow at most: quinn allots some 160 octets for every stream that it allows, open or not.
 const MAX_STREAMS: u32 = 1_000;
@@ -106,7 +107,6 @@ pub(crate) struct Opened {
     client: Session,
     towards: Towards,
     running: Arc<Running>,
-    grant: Grant,
 }
 
 /// What is behind it.
@@ -118,14 +118,14 @@ enum Towards {
 impl Opened {
     /// Starts the relay on a task of its own: what the opening needed is let go of.
     pub(crate) fn start(self, worker: &Arc<Worker>, open: StreamGuard) {
-        let Self { client, towards, running, grant } = self;
+        let Self { client, towards, running } = self;
         let worker = Arc::clone(worker);
         crate::downstream::spawn(async move {
             match towards {
                 Towards::Session(backend) => relay::run(&worker, &running, &client, *backend).await,
                 Towards::Streams(backends) => streams::run(&worker, &running, &client, backends).await,
             }
-            drop((client, grant, open));
+            drop((client, open));
         });
     }
 }

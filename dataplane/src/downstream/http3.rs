@@ -45,7 +45,8 @@ pub(crate) async fn serve(
     tokio::pin!(idle, drain);
     let mut leaving = false;
     let mut allowed = INITIAL_STREAMS;
-    let base = Base { bidi: INITIAL_STREAMS, uni: quic::UNI_STREAMS, window: quic::CONNECTION_WINDOW };
+    let window = quic::CONNECTION_WINDOW;
+    let base = Base { bidi: INITIAL_STREAMS, uni: quic::UNI_STREAMS, window, ahead: session::STREAMS };
     let allowance = Allowance::new(connection.quic().clone(), base);
     let mut refused = webtransport::Refused::default();
     loop {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use headrace_table::SessionLimits;
 
+use super::Grant;
 use crate::metrics::{DatagramDrop, StreamKind, StreamRefusal};
 
 /// Tokens that come back at a rate, as many as a second brings at most. It starts full.
@@ -43,27 +44,38 @@ impl Bucket {
 /// What one side may do.
 pub(super) struct Gate {
     limits: SessionLimits,
-    open: Arc<[AtomicU32; 2]>,
+    open: Arc<Open>,
     opening: Mutex<Bucket>,
     datagrams: Mutex<Bucket>,
 }
 
+/// What is open.
+struct Open {
+    /// By kind.
+    streams: [AtomicU32; 2],
+    /// What lets the peer open them, where it opens streams of QUIC.
+    grant: Option<Arc<Grant>>,
+}
+
 /// An open stream.
 pub(super) struct StreamTicket {
-    open: Arc<[AtomicU32; 2]>,
+    open: Arc<Open>,
     kind: StreamKind,
 }
 
 impl Drop for StreamTicket {
     fn drop(&mut self) {
-        self.open[self.kind as usize].fetch_sub(1, Ordering::Relaxed);
+        self.open.streams[self.kind as usize].fetch_sub(1, Ordering::Relaxed);
+        if let Some(grant) = &self.open.grant {
+            grant.closed(self.kind);
+        }
     }
 }
 
 impl Gate {
-    pub(super) fn new(limits: SessionLimits) -> Self {
+    pub(super) fn new(limits: SessionLimits, grant: Option<Arc<Grant>>) -> Self {
         Self {
-            open: Arc::default(),
+            open: Arc::new(Open { streams: Default::default(), grant }),
             opening: Mutex::new(Bucket::full(limits.opening_per_second)),
             datagrams: Mutex::new(Bucket::full(limits.datagrams_per_second)),
             limits,
@@ -76,12 +88,15 @@ impl Gate {
         if !lock(&self.opening).take(now) {
             return Err(StreamRefusal::Rate);
         }
-        let open = &self.open[kind as usize];
+        let open = &self.open.streams[kind as usize];
         // Only the session's own loop for this kind adds.
         if open.load(Ordering::Relaxed) >= self.limits.streams {
             return Err(StreamRefusal::TooMany);
         }
         open.fetch_add(1, Ordering::Relaxed);
+        if let Some(grant) = &self.open.grant {
+            grant.opened(kind);
+        }
         Ok(StreamTicket { open: Arc::clone(&self.open), kind })
     }
 
@@ -118,7 +133,7 @@ mod tests {
 
     #[test]
     fn as_many_streams_as_are_allowed_of_each_kind() {
-        let gate = Gate::new(SessionLimits { streams: 2, ..SessionLimits::default() });
+        let gate = Gate::new(SessionLimits { streams: 2, ..SessionLimits::default() }, None);
         let first = gate.admit(BIDI, at(0)).unwrap();
         let _second = gate.admit(BIDI, at(0)).unwrap();
         assert_eq!(gate.admit(BIDI, at(0)).err(), Some(StreamRefusal::TooMany));
@@ -129,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_seconds_worth_at_once_and_the_rate_after() {
-        let gate = Gate::new(SessionLimits { opening_per_second: 10, ..SessionLimits::default() });
+        let gate = Gate::new(SessionLimits { opening_per_second: 10, ..SessionLimits::default() }, None);
         let open = |now| gate.admit(UNI, at(now)).is_ok();
         assert_eq!((0..50).filter(|_| open(0)).count(), 10);
         assert_eq!(gate.admit(UNI, at(50)).err(), Some(StreamRefusal::Rate));
@@ -140,10 +155,10 @@ mod tests {
 
     #[test]
     fn datagrams() {
-        let any = Gate::new(SessionLimits::default());
+        let any = Gate::new(SessionLimits::default(), None);
         assert!((0..10_000).all(|_| any.pass(60_000, at(0)).is_ok()));
         let limits = SessionLimits { datagram_octets: 100, datagrams_per_second: 5, ..SessionLimits::default() };
-        let gate = Gate::new(limits);
+        let gate = Gate::new(limits, None);
         assert_eq!(gate.pass(101, at(0)), Err(DatagramDrop::TooLarge));
         assert_eq!((0..9).filter(|_| gate.pass(100, at(0)).is_ok()).count(), 5);
         assert_eq!(gate.pass(1, at(10)), Err(DatagramDrop::Rate));

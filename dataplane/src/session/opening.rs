@@ -136,8 +136,13 @@ async fn accept(
             if let Towards::Session(backend) = &towards {
                 backend.session.allow_streams(streams_of(rules));
             }
-            let running = Running::begin(&client, mode, rules, exchange, &worker.metrics);
-            Ok(Opened { client, towards, running, grant })
+            let of_backend = match &towards {
+                Towards::Session(backend) => Some(backend.lease.grant()),
+                Towards::Streams(_) => None,
+            };
+            let grants = [Some(grant), of_backend];
+            let running = Running::begin(&client, mode, rules, exchange, &worker.metrics, grants);
+            Ok(Opened { client, towards, running })
         }
         Err(error) => {
             tracing::debug!(%error, client = %downstream.peer, "a client did not wait for its session");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use headrace_http3::webtransport::{Draft, Session};
 use headrace_table::WebTransport;
 
+use super::Grant;
 use super::clock::Clock;
 use super::gate::{Gate, StreamTicket};
 use crate::exchange::Exchange;
@@ -24,13 +25,15 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Counts a session as open until this is dropped.
+    /// Counts a session as open until this is dropped. The grants are those of the client and of a backend that opens
+    /// streams.
     pub(super) fn begin(
         client: &Session,
         mode: SessionMode,
         rules: &WebTransport,
         exchange: Arc<Exchange>,
         metrics: &Arc<WorkerMetrics>,
+        grants: [Option<Arc<Grant>>; 2],
     ) -> Arc<Self> {
         let draft = match client.draft() {
             Draft::Draft02 => SessionDraft::Draft02,
@@ -47,7 +50,7 @@ impl Running {
             exchange,
             metrics: Arc::clone(metrics),
             mode,
-            gates: [Gate::new(rules.limits), Gate::new(rules.limits)],
+            gates: grants.map(|grant| Gate::new(rules.limits, grant)),
         })
     }
 

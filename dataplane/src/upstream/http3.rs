@@ -28,6 +28,10 @@ use crate::session::{self, Allowance, Base, Grant};
 /// all of that, so that none waits for another; and one that is lost takes no more than these along.
 const MAX_SESSIONS: usize = 16;
 
+/// Streams of each kind that a backend may open before it hears of more. Servers wait for that; and it is more than may come
+/// before its session is known, so that those are in nobody's way.
+const STREAMS_AHEAD: u32 = 32;
+
 /// A connection without sessions is kept for this long.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
@@ -87,7 +91,14 @@ struct Uses {
 /// A session's share of its connection.
 pub(crate) struct Lease {
     kept: Option<Arc<Kept>>,
-    _grant: Grant,
+    grant: Arc<Grant>,
+}
+
+impl Lease {
+    /// What lets the backend open streams in its session.
+    pub(crate) fn grant(&self) -> Arc<Grant> {
+        Arc::clone(&self.grant)
+    }
 }
 
 impl Drop for Lease {
@@ -109,7 +120,7 @@ impl Kept {
         }
         uses.sessions += 1;
         drop(uses);
-        Some(Lease { kept: Some(Arc::clone(self)), _grant: self.allowance.grant(streams) })
+        Some(Lease { kept: Some(Arc::clone(self)), grant: self.allowance.grant(streams) })
     }
 
     fn is_idle(&self) -> bool {
@@ -242,12 +253,12 @@ impl Upstream<'_> {
             Failure::BackendProtocol
         })?;
         let most = sessions_of(settings);
-        let base = Base { bidi: 0, uni: quic::UNI_STREAMS, window: quic::CONNECTION_WINDOW };
+        let base = Base { bidi: 0, uni: quic::UNI_STREAMS, window: quic::CONNECTION_WINDOW, ahead: STREAMS_AHEAD };
         let allowance = Allowance::new(requests.quic().clone(), base);
         at.is_alone.store(most == 1, Ordering::Relaxed);
         if most == 1 {
             // Closed with its session: backends that know one session for a connection know none after it.
-            return Ok((requests, Lease { kept: None, _grant: allowance.grant(streams) }));
+            return Ok((requests, Lease { kept: None, grant: allowance.grant(streams) }));
         }
         let uses = Mutex::new(Uses { sessions: 0, since: Instant::now() });
         let kept = Arc::new(Kept { requests: requests.clone(), allowance, most, uses });
