@@ -85,7 +85,7 @@ impl Pod {
         assert!(published.unbound.is_empty() && published.certificates.is_empty(), "{published:?}");
     }
 
-    /// The sum of all series of a family whose labels have this part, without the prefix of all.
+    /// The sum of all series of a family whose labels have these parts, between commas; the family without the prefix of all.
     pub(crate) async fn metric(&self, family: &str, part: &str) -> f64 {
         let scrape = within("the admin server", async {
             let mut stream = TcpStream::connect(self.admin).await.unwrap();
@@ -97,8 +97,9 @@ impl Pod {
         .await;
         let family = format!("headrace_dataplane_{family}{{");
         let series = scrape.lines().filter_map(|line| line.strip_prefix(&family)?.split_once("} "));
+        let parts = |labels: &str| part.split(',').all(|part| labels.contains(part));
         let values: Vec<f64> =
-            series.filter(|(labels, _)| labels.contains(part)).map(|(_, value)| value.parse().unwrap()).collect();
+            series.filter(|(labels, _)| parts(labels)).map(|(_, value)| value.parse().unwrap()).collect();
         assert!(!values.is_empty(), "no series of {family} has {part}");
         values.iter().sum()
     }

@@ -6,13 +6,10 @@ use crate::balancer::Balancer;
 use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::patience::within;
-use crate::transfer::transfer;
+use crate::transfer::{moves_with_tunnels, transfer};
 
 /// Tunnels of a client.
 const TUNNELS: u8 = 20;
-
-/// How often it moves.
-const MOVES: usize = 20;
 
 /// Octets of the transfer that goes on while it moves: some round trips of a whole window.
 const TRANSFER: usize = 16 * 1024 * 1024;
@@ -21,37 +18,8 @@ async fn a_client_moves_from_pod_to_pod(pods: usize, kernel_steering: bool) {
     let cluster = Cluster::serving(pods, kernel_steering).await;
     let balancer = Balancer::start(cluster.addresses()).await;
     let mut client = Client::connect(balancer.address).await;
-    let mut tunnels = Vec::new();
-    for _ in 0..TUNNELS {
-        tunnels.push(client.tunnel().await);
-    }
-    // Between transfers: each tunnel is used once after each move.
-    for _ in 0..MOVES {
-        client.moves();
-        for (number, tunnel) in (0..).zip(&mut tunnels) {
-            within("an echo", transfer(tunnel, number, 1000)).await;
-        }
-    }
-    // Amid one: a tunnel carries it, and the client moves while it does.
-    let mut busy = tunnels.pop().unwrap();
-    let mut transfers = JoinSet::new();
-    transfers.spawn(async move { transfer(&mut busy, 99, TRANSFER).await });
-    let mut moved = 0;
-    within("the transfer", async {
-        while transfers.try_join_next().map(Result::unwrap).is_none() {
-            if moved < MOVES {
-                client.moves();
-                moved += 1;
-            }
-            for (number, tunnel) in (0..).zip(&mut tunnels) {
-                transfer(tunnel, number, 1000).await;
-            }
-        }
-    })
-    .await;
-    assert!(moved > 1, "it moved while the transfer went on");
-    assert!(client.connection.close_reason().is_none());
-    assert_eq!(balancer.flows(), 1 + MOVES + moved);
+    let moved = moves_with_tunnels(&mut client, TUNNELS, TRANSFER).await;
+    assert_eq!(balancer.flows(), 1 + moved);
 
     // The connection stayed at the pod where it began, and every other one brought it packets.
     let (sent, received) = cluster.pods[0].forwarded().await;

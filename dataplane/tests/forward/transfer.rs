@@ -1,7 +1,11 @@
-//! Octets through a tunnel to the echo, each of which is looked at when it comes back.
+//! Octets through a tunnel to the echo, each of which is looked at when it comes back; and clients that move meanwhile.
 
 use headrace_http3::Tunnel;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinSet;
+
+use crate::client::Client;
+use crate::patience::within;
 
 /// The octet at a place of a tunnel's transfer: two that are mixed up, repeated or left out are found.
 fn octet(tunnel: u8, at: usize) -> u8 {
@@ -33,4 +37,42 @@ pub(crate) async fn transfer(tunnel: &mut Tunnel, number: u8, length: usize) {
         assert_eq!(at, length);
     };
     tokio::join!(sending, receiving);
+}
+
+/// How often a client moves between transfers, and at most amid one.
+const MOVES: usize = 20;
+
+/// Opens tunnels, and changes the client's address between transfers and amid one of `length` octets. How often it moved.
+pub(crate) async fn moves_with_tunnels(client: &mut Client, tunnels: u8, length: usize) -> usize {
+    let mut open = Vec::new();
+    for _ in 0..tunnels {
+        open.push(client.tunnel().await);
+    }
+    // Between transfers: each tunnel is used once after each move.
+    for _ in 0..MOVES {
+        client.moves();
+        for (number, tunnel) in (0..).zip(&mut open) {
+            within("an echo", transfer(tunnel, number, 1000)).await;
+        }
+    }
+    // Amid one: a tunnel carries it, and the client moves while it does.
+    let mut busy = open.pop().unwrap();
+    let mut transfers = JoinSet::new();
+    transfers.spawn(async move { transfer(&mut busy, 99, length).await });
+    let mut moved = 0;
+    within("the transfer", async {
+        while transfers.try_join_next().map(Result::unwrap).is_none() {
+            if moved < MOVES {
+                client.moves();
+                moved += 1;
+            }
+            for (number, tunnel) in (0..).zip(&mut open) {
+                transfer(tunnel, number, 1000).await;
+            }
+        }
+    })
+    .await;
+    assert!(moved > 1, "it moved while the transfer went on");
+    assert!(client.connection.close_reason().is_none());
+    MOVES + moved
 }

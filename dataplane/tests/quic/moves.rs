@@ -7,13 +7,10 @@ use tokio::task::JoinSet;
 use crate::client::Client;
 use crate::patience::{eventually, within};
 use crate::plane::{Options, Plane, UID, keys_with, peer};
-use crate::transfer::transfer;
+use crate::transfer::{moves_with_tunnels, transfer};
 
 /// Tunnels of a client.
 const TUNNELS: u8 = 8;
-
-/// How often it moves.
-const MOVES: usize = 20;
 
 /// Octets of the transfer that goes on while it moves: some round trips of a whole window.
 const TRANSFER: usize = 4 * 1024 * 1024;
@@ -23,42 +20,13 @@ async fn a_client_moves_between_and_amid_transfers() {
     for kernel_steering in [true, false] {
         let plane = Plane::serving(Options { kernel_steering, ..Options::default() }).await;
         let mut client = Client::connect(plane.address()).await;
-        let mut tunnels = Vec::new();
-        for _ in 0..TUNNELS {
-            tunnels.push(client.tunnel().await);
-        }
-        // Between transfers: each tunnel is used once after each move.
-        for _ in 0..MOVES {
-            client.moves();
-            for (number, tunnel) in (0..).zip(&mut tunnels) {
-                within("an echo", transfer(tunnel, number, 1000)).await;
-            }
-        }
-        // Amid one: a tunnel carries it, and the client moves while it does.
-        let mut busy = tunnels.pop().unwrap();
-        let mut transfers = JoinSet::new();
-        transfers.spawn(async move { transfer(&mut busy, 99, TRANSFER).await });
-        let mut moved = 0;
-        within("the transfer", async {
-            while transfers.try_join_next().map(Result::unwrap).is_none() {
-                if moved < MOVES {
-                    client.moves();
-                    moved += 1;
-                }
-                for (number, tunnel) in (0..).zip(&mut tunnels) {
-                    transfer(tunnel, number, 1000).await;
-                }
-            }
-        })
-        .await;
-        assert!(moved > 1, "it moved while the transfer went on");
-        assert!(client.connection.close_reason().is_none());
+        moves_with_tunnels(&mut client, TUNNELS, TRANSFER).await;
 
         let (taken, dropped) = plane.handed_over().await;
         assert_eq!(taken > 0.0, !kernel_steering, "{taken} handed over, with the kernel steering: {kernel_steering}");
         assert_eq!(dropped, 0.0);
         // Each connection is looked at once in a while, and for the last time at its end.
-        drop((client, tunnels));
+        drop(client);
         eventually("the change is seen", async || {
             (plane.metric("quic_address_changes_total{change=\"port\"}").await > 0.0).then_some(())
         })

@@ -166,13 +166,14 @@ impl Staying {
         self.runtime.block_on(async {
             let mut ends = tokio::task::JoinSet::new();
             for connection in self.connections.clone() {
-                ends.spawn(async move { (since.elapsed(), connection.closed().await.to_string(), since.elapsed()) });
+                ends.spawn(async move {
+                    let why = connection.closed().await.to_string();
+                    (since.elapsed(), why)
+                });
             }
             let mut seen = Vec::new();
             while let Ok(Some(end)) = tokio::time::timeout(QUIET, ends.join_next()).await {
-                if let Ok((_, why, at)) = end {
-                    seen.push((at, why));
-                }
+                seen.extend(end.ok());
             }
             seen
         })
