@@ -21,7 +21,9 @@ pub(crate) struct Document {
 /// Every document that says something.
 pub(crate) fn split(text: &str) -> Vec<Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // No JSON has a line that begins with a marker: its strings have no line breaks.
     if text.trim_start().starts_with(['{', '['])
+        && !text.lines().any(|line| is_marker(line, "---"))
         && let Some(documents) = json(text)
     {
         return documents;
@@ -151,6 +153,7 @@ mod tests {
             ("1: one\n", &[r#"0 {"1":"one"}"#]),
             ("{\"a\": 1}\n\n{\"b\":\n 2}\n", &[r#"0 {"a":1}"#, r#"2 {"b":2}"#]),
             ("{\"a\": 1,\n}\n", &["0 !2"]),
+            ("{\"a\": 1}\n---\n{\"b\": 2}\n--- {\"c\": 3}\n", &[r#"0 {"a":1}"#, r#"1 {"b":2}"#, r#"2 {"c":3}"#]),
             ("{a: 1,\n b: 2}\n", &[r#"0 {"a":1,"b":2}"#]),
             ("{\"a\": \"\\ud83d\\ude00\\/\"}", &[r#"0 {"a":"😀/"}"#]),
         ] {

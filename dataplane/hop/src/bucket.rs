@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-/// Datagrams that a worker forwards to one peer in a second, in the long run. At 1,200 octets each it is about 1 Gbit/s,
-/// more than a core of the peer takes in with QUIC; below that, whoever sprays forged packets with a peer's connection IDs
-/// could take a worker of the peer for themselves.
+/// Datagrams that a worker forwards to one peer in a second, in the long run. At 1,350 octets each it is about 1 Gbit/s,
+/// half of what a worker of the peer takes in with QUIC (`cargo bench --bench forward`): whoever sprays forged packets with the
+/// ID of a live connection leaves it the other half.
 pub const FORWARDS_PER_SECOND: u64 = 100_000;
 
 /// Datagrams that may be forwarded at once after a silence: 40 ms of the rate, and about as much as a socket buffer of the
