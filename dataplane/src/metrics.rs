@@ -6,6 +6,7 @@
 mod cell;
 mod family;
 mod label;
+mod peers;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub(crate) use label::{
     SessionDraft, SessionEnd, SessionMode, SessionRefusal, SessionSide, StoredTableEvent, StreamKind, StreamRefusal,
     UndecodableReason, UnroutableReason, UpdateResult, Version,
 };
+pub(crate) use peers::{HopPeers, PeerSent};
 
 families! {
     /// What one worker counts. Tasks of the worker hold clones of the `Arc`.
@@ -68,7 +70,6 @@ families! {
             "UDP datagrams of connections that are over; one in 20 ms is answered with a stateless reset.";
         quic_address_changes_total: Counter(change: Change)
             "Changes of clients' addresses that were seen on their QUIC connections, at most one in 10 s on each.";
-        hop_sent_total: Counter(kind: HopKind, result: HopSent) "UDP datagrams of clients for other pods.";
         hop_received_total: Counter(kind: HopKind) "Packets that other pods sent here.";
         hop_dropped_total: Counter(reason: HopDrop)
             "Packets that came where other pods send theirs and were not taken, or went nowhere.";
@@ -106,7 +107,8 @@ families! {
     }
 }
 
-/// The names of the two metrics whose label is no enum: its values are a program's version, and its workers.
+/// The names of two metrics whose label is no enum: its values are a program's version, and its workers. A third is
+/// [`HopPeers`].
 const BUILD_INFO: &str = "headrace_dataplane_build_info";
 const BUILD_INFO_HELP: &str = "Always 1, with the version of the program.";
 
@@ -117,6 +119,7 @@ const DATAGRAMS_HELP: &str = "UDP datagrams that arrived on QUIC ports, by the w
 pub struct Metrics {
     registry: Registry,
     datagrams: IntCounterVec,
+    hop_peers: HopPeers,
     workers: Blocks<WorkerMetrics>,
     process: Arc<ProcessMetrics>,
 }
@@ -141,15 +144,17 @@ impl Metrics {
         build_info.set(1);
         let datagrams = IntCounterVec::new(Opts::new(DATAGRAMS, DATAGRAMS_HELP), &["worker"])
             .expect("name, help and label are literals");
+        let hop_peers = HopPeers::new();
         for collector in [
             Box::new(workers.clone()) as Box<dyn prometheus::core::Collector>,
             Box::new(processes),
             Box::new(build_info),
             Box::new(datagrams.clone()),
+            Box::new(hop_peers.clone()),
         ] {
             registry.register(collector).expect("names are distinct literals");
         }
-        Self { registry, datagrams, workers, process }
+        Self { registry, datagrams, hop_peers, workers, process }
     }
 
     /// A block for one more worker, or for anybody else who counts what workers count.
@@ -160,6 +165,11 @@ impl Metrics {
     /// The datagrams of a worker, by its index.
     pub(crate) fn datagrams(&self, worker: usize) -> IntCounter {
         self.datagrams.with_label_values(&[worker.to_string()])
+    }
+
+    /// What goes to each other pod.
+    pub(crate) fn hop_peers(&self) -> &HopPeers {
+        &self.hop_peers
     }
 
     /// Client connections of QUIC that are open.
@@ -203,8 +213,10 @@ pub fn describe() -> Vec<Description> {
         Description { name: BUILD_INFO, kind: "gauge", labels: vec![("version", &[])], help: BUILD_INFO_HELP };
     let datagrams =
         Description { name: DATAGRAMS, kind: "counter", labels: vec![("worker", &[])], help: DATAGRAMS_HELP };
+    let hop_sent =
+        Description { name: peers::NAME, kind: "counter", labels: peers::LABELS.to_vec(), help: peers::HELP };
     let families = WorkerMetrics::FAMILIES.iter().chain(ProcessMetrics::FAMILIES).map(Description::of);
-    let mut all: Vec<_> = families.chain([build_info, datagrams]).collect();
+    let mut all: Vec<_> = families.chain([build_info, datagrams, hop_sent]).collect();
     all.sort_by_key(|metric| metric.name);
     all
 }

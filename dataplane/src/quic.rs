@@ -48,7 +48,7 @@ use self::issuing::{Generator, Issuers};
 use self::membership::{Alone, Place};
 use self::outlet::{Forwarder, Inbound, Outlet, Refused};
 use self::reset::ResetKey;
-use crate::metrics::{UnroutableReason, WorkerMetrics};
+use crate::metrics::{HopPeers, Metrics, UnroutableReason, WorkerMetrics};
 
 pub(crate) use self::forward::Hop;
 pub(crate) use self::group::Group;
@@ -229,6 +229,8 @@ pub(crate) struct PodWorker {
     pub(crate) metrics: Arc<WorkerMetrics>,
     /// Datagrams that this worker's sockets have received.
     pub(crate) datagrams: IntCounter,
+    /// Datagrams for peers.
+    pub(crate) hop_peers: HopPeers,
     issuers: Issuers,
     forwarder: OnceLock<Arc<dyn Forwarder>>,
     pub(crate) paths: Paths,
@@ -241,10 +243,20 @@ impl fmt::Debug for PodWorker {
 }
 
 impl PodWorker {
-    pub(crate) fn new(pod: Arc<Pod>, index: usize, metrics: Arc<WorkerMetrics>, datagrams: IntCounter) -> Self {
+    /// One of a process, which counts in a block of its own.
+    pub(crate) fn new(pod: Arc<Pod>, index: usize, process: &Metrics, metrics: Arc<WorkerMetrics>) -> Self {
         let worker = pod.steering.workers().worker(index).expect("workers are those that are steered to");
         let issuers = Issuers::new(pod.steering, worker);
-        Self { pod, worker, metrics, datagrams, issuers, forwarder: OnceLock::new(), paths: Paths::default() }
+        Self {
+            pod,
+            worker,
+            metrics,
+            datagrams: process.datagrams(index),
+            hop_peers: process.hop_peers().clone(),
+            issuers,
+            forwarder: OnceLock::new(),
+            paths: Paths::default(),
+        }
     }
 
     /// Who knows the way to peers, if anybody does.

@@ -186,6 +186,7 @@ impl DataPlane {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let (tls, backends) = UpstreamTls::load(&table, publisher.served.as_deref().map(|served| &served.tls));
         self.shared.pod.adopt(&table);
+        self.shared.metrics.hop_peers().keep(self.shared.pod.membership().peers.keys());
         self.uses().adopt(table.keys(), Instant::now());
         self.shared.tls.share(table.keys());
         self.shared.tokens.share(table.keys());

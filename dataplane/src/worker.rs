@@ -76,8 +76,7 @@ impl View {
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, index: usize) -> Self {
         let metrics = shared.metrics.worker();
-        let datagrams = shared.metrics.datagrams(index);
-        let quic = PodWorker::new(Arc::clone(&shared.pod), index, Arc::clone(&metrics), datagrams);
+        let quic = PodWorker::new(Arc::clone(&shared.pod), index, &shared.metrics, Arc::clone(&metrics));
         let view = View::new(Arc::new(Snapshot::empty()), HashMap::new());
         Self {
             quic: Arc::new(quic),

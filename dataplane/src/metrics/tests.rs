@@ -117,6 +117,32 @@ fn classes_of_statuses() {
 }
 
 /// What `promtool check metrics` and the naming rules of Prometheus ask for.
+fn server(octet: u8) -> headrace_cid::ServerId {
+    headrace_cid::ServerId::try_from(&[octet; 8][..]).unwrap()
+}
+
+#[test]
+fn a_peer_has_series_as_long_as_it_is_one() {
+    let metrics = Metrics::new();
+    let peers = metrics.hop_peers();
+    let shown = || metrics.encode().lines().filter(|line| line.starts_with(peers::NAME)).count();
+    peers.keep([server(1), server(2)].iter());
+    let each = HopKind::ALL.len() * HopSent::ALL.len();
+    assert_eq!(shown(), 2 * each, "series are there before they count");
+
+    let (first, second) = (peers.of(&server(1)), peers.of(&server(2)));
+    first.sent(HopKind::Forward, HopSent::Limited).inc_by(3);
+    second.sent(HopKind::Return, HopSent::Sent).inc();
+    peers.keep([server(2), server(3)].iter());
+    // Whoever has not heard of it yet may go on counting.
+    first.sent(HopKind::Forward, HopSent::Limited).inc();
+    assert_eq!(shown(), 2 * each);
+    let series =
+        |peer, kind, result| format!("{}{{kind=\"{kind}\",peer=\"{}\",result=\"{result}\"}}", peers::NAME, server(peer));
+    assert_eq!(value(&metrics, &series(2, "return", "sent")), 1.0, "it kept what it had");
+    assert_eq!(value(&metrics, &series(3, "forward", "limited")), 0.0);
+}
+
 #[test]
 fn names_and_help_follow_the_rules() {
     let described = describe();
@@ -149,6 +175,7 @@ fn the_description_is_what_is_scraped() {
     let metrics = Metrics::new();
     let _worker = metrics.worker();
     metrics.datagrams(0).inc();
+    metrics.hop_peers().keep([server(1)].iter());
     let text = metrics.encode();
     let scraped: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let described: Vec<_> = describe().iter().map(|metric| format!("{} {}", metric.name, metric.kind)).collect();
@@ -170,8 +197,8 @@ fn the_reference_is_up_to_date() {
 fn reference() -> String {
     let mut text = String::from(
         "# Metrics of the data plane\n\n\
-         `/metrics` on the admin address, in the Prometheus text format. Every label has a closed set of values, so that no\n\
-         client can make more series. This page is made from `dataplane/src/metrics.rs` by its test (`UPDATE_GOLDEN=1`).\n",
+         `/metrics` on the admin address, in the Prometheus text format. No client can make more series:\n\
+         values are closed sets, workers, and the pods of the pod set. This page is made from `dataplane/src/metrics.rs` by its test (`UPDATE_GOLDEN=1`).\n",
     );
     for metric in describe() {
         write!(text, "\n## `{}`\n\n{}\n\n- type: {}\n", metric.name, metric.help, metric.kind).unwrap();

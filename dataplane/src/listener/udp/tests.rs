@@ -62,7 +62,7 @@ impl Scene {
         let group = pod.group(to).unwrap();
         let (forwarder, metrics) = (Arc::new(Played::default()), Metrics::new());
         let sockets = (0..2).map(|index| {
-            let worker = PodWorker::new(Arc::clone(&pod), index, metrics.worker(), metrics.datagrams(index));
+            let worker = PodWorker::new(Arc::clone(&pod), index, &metrics, metrics.worker());
             worker.set_forwarder(Arc::clone(&forwarder) as Arc<dyn Forwarder>);
             Socket::new(Arc::clone(&group), Arc::new(worker)).unwrap()
         });

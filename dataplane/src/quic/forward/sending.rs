@@ -17,7 +17,7 @@ use quinn::udp::Transmit;
 use super::batch::MAX_OCTETS;
 use super::congestion::{codepoint_of, ecn_of};
 use super::roster;
-use crate::metrics::{HopKind, HopSent, WorkerMetrics};
+use crate::metrics::{HopKind, HopPeers, HopSent, PeerSent};
 use crate::quic::outlet::{Batch, Entrance, Forwarder};
 use crate::quic::{Membership, Pod, PodWorker};
 
@@ -26,7 +26,7 @@ pub(super) struct Sending {
     socket: Arc<dyn AsyncUdpSocket>,
     is_ipv6: bool,
     pod: Arc<Pod>,
-    metrics: Arc<WorkerMetrics>,
+    peers: HopPeers,
     /// By what answers find this worker.
     index: u8,
     /// What time is told from.
@@ -38,9 +38,21 @@ pub(super) struct Sending {
 struct State {
     sender: Sender,
     adopted: Option<Arc<Membership>>,
-    ways: BTreeMap<ServerId, SocketAddr>,
+    ways: BTreeMap<ServerId, Way>,
     /// Empty between calls; as large as the largest batch so far.
     packets: Vec<u8>,
+}
+
+/// The way to one peer.
+struct Way {
+    address: SocketAddr,
+    sent: PeerSent,
+}
+
+impl Way {
+    fn count(&self, kind: Kind, result: HopSent, datagrams: usize) {
+        self.sent.sent(kind.into(), result).inc_by(datagrams as u64);
+    }
 }
 
 impl fmt::Debug for Sending {
@@ -58,7 +70,7 @@ impl Sending {
             is_ipv6: socket.local_addr()?.is_ipv6(),
             socket,
             pod: Arc::clone(&worker.pod),
-            metrics: Arc::clone(&worker.metrics),
+            peers: worker.hop_peers.clone(),
             index,
             start: Instant::now(),
             state: Mutex::new(state),
@@ -71,26 +83,25 @@ impl Sending {
         let membership = self.pod.membership();
         if !state.adopted.as_ref().is_some_and(|adopted| Arc::ptr_eq(adopted, &membership)) {
             state.sender.adopt(&roster::roster(&membership).unwrap_or_else(roster::nobody));
-            state.ways = roster::ways(&membership, self.is_ipv6);
+            let ways = roster::ways(&membership, self.is_ipv6);
+            let with_counters = |(peer, address)| (peer, Way { address, sent: self.peers.of(&peer) });
+            state.ways = ways.into_iter().map(with_counters).collect();
             state.adopted = Some(membership);
         }
         state
     }
 
-    fn count(&self, kind: Kind, result: HopSent, datagrams: usize) {
-        self.metrics.hop_sent_total(HopKind::from(kind), result).add(datagrams as u64);
-    }
-
     /// Sends datagrams of which the same is said, in as few calls as the system allows.
-    fn send(&self, state: &mut State, to: (ServerId, SocketAddr), envelope: &Envelope, octets: &[u8], stride: usize) {
-        let State { sender, packets, .. } = state;
-        let (peer, destination) = to;
+    fn send(&self, state: &mut State, peer: &ServerId, envelope: &Envelope, octets: &[u8], stride: usize) {
+        let State { sender, packets, ways, .. } = state;
+        let Some(way) = ways.get(peer) else { return };
+        let destination = way.address;
         packets.clear();
-        let length = match sender.seal(&peer, envelope, octets, stride, packets) {
+        let length = match sender.seal(peer, envelope, octets, stride, packets) {
             Ok(length) => length,
             Err(unsealed) => {
                 tracing::debug!(%peer, %unsealed, "datagrams were not sent to a peer");
-                return self.count(envelope.kind, HopSent::Unsealed, octets.len().div_ceil(stride.max(1)));
+                return way.count(envelope.kind, HopSent::Unsealed, octets.len().div_ceil(stride.max(1)));
             }
         };
         let most = self.socket.max_transmit_segments().min(MAX_OCTETS / length).max(1);
@@ -100,7 +111,7 @@ impl Sending {
             let transmit = Transmit { destination, ecn, contents, segment_size, src_ip: None };
             let sent = self.socket.try_send(&transmit).is_ok();
             let result = if sent { HopSent::Sent } else { HopSent::Blocked };
-            self.count(envelope.kind, result, contents.len().div_ceil(length));
+            way.count(envelope.kind, result, contents.len().div_ceil(length));
         }
     }
 }
@@ -110,12 +121,13 @@ impl Forwarder for Sending {
         let (stride, octets) = (batch.stride.max(1), batch.octets);
         let datagrams = octets.len().div_ceil(stride);
         let mut state = self.state();
-        let Some(way) = state.ways.get(owner).copied() else {
-            return self.count(Kind::Forward, HopSent::NoWay, datagrams);
+        let State { ways, sender, .. } = &mut *state;
+        let Some(way) = ways.get(owner) else {
+            return self.peers.of(owner).sent(HopKind::Forward, HopSent::NoWay).inc_by(datagrams as u64);
         };
-        let admitted = state.sender.admit(owner, datagrams, self.start.elapsed());
+        let admitted = sender.admit(owner, datagrams, self.start.elapsed());
         if admitted < datagrams {
-            self.count(Kind::Forward, HopSent::Limited, datagrams - admitted);
+            way.count(Kind::Forward, HopSent::Limited, datagrams - admitted);
         }
         let octets = &octets[..octets.len().min(admitted * stride)];
         let mut envelope = Envelope {
@@ -131,13 +143,15 @@ impl Forwarder for Sending {
         let octet_of = |datagram: &[u8]| self.pod.steering().octet_of(datagram).unwrap_or_default();
         super::super::sorting::share(octets, stride, octet_of, |octet, range| {
             envelope.steering = octet;
-            self.send(&mut state, (*owner, way), &envelope, &octets[range], stride);
+            self.send(&mut state, owner, &envelope, &octets[range], stride);
         });
     }
 
     fn answer(&self, entrance: &Entrance, port: u16, reply: &Transmit<'_>) -> bool {
         let mut state = self.state();
-        let Some(way) = state.ways.get(&entrance.peer).copied() else { return false };
+        if !state.ways.contains_key(&entrance.peer) {
+            return false;
+        }
         let envelope = Envelope {
             kind: Kind::Return,
             steering: entrance.steer,
@@ -148,7 +162,7 @@ impl Forwarder for Sending {
             port,
         };
         let stride = reply.segment_size.unwrap_or(reply.contents.len());
-        self.send(&mut state, (entrance.peer, way), &envelope, reply.contents, stride);
+        self.send(&mut state, &entrance.peer, &envelope, reply.contents, stride);
         true
     }
 }

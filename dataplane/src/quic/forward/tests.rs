@@ -5,6 +5,7 @@ use std::io::IoSliceMut;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use headrace_cid::ServerId;
 use headrace_hop::{Ecn, Envelope, FORWARDS_BURST, HEADER_LEN, Kind, Receiver, Sender};
 use headrace_table::wire::{self, Phase, Standing};
 use quinn::AsyncUdpSocket;
@@ -61,7 +62,7 @@ impl Scene {
         pod.adopt(&table(vec![configuration(0, Phase::Encoding)], peers(address, socket.local_addr().unwrap())));
         let metrics = Metrics::new();
         let hop = pod.open_hop(true).unwrap().unwrap();
-        let worker = PodWorker::new(pod, 0, metrics.worker(), metrics.datagrams(0));
+        let worker = PodWorker::new(pod, 0, &metrics, metrics.worker());
         let _receiving = hop.start(&worker).unwrap();
         let peer = TokioRuntime.wrap_udp_socket(socket).unwrap();
         // The runtime hears of new sockets that they can be written to when it has nothing else to do.
@@ -116,6 +117,11 @@ fn datagrams(number: u64, stride: usize) -> Vec<u8> {
     octets
 }
 
+/// The series of what was sent to a peer.
+fn sent(kind: &str, peer: ServerId, result: &str) -> String {
+    format!("hop_sent_total{{kind=\"{kind}\",peer=\"{peer}\",result=\"{result}\"}}")
+}
+
 fn flow() -> Flow {
     Flow {
         client: "192.0.2.7:50000".parse().unwrap(),
@@ -154,7 +160,7 @@ async fn a_batch_goes_out_and_comes_in_as_one() {
     } else {
         assert_eq!(found, octets[..1_200]);
     }
-    scene.counts("hop_sent_total{kind=\"forward\",result=\"sent\"}", 5).await;
+    scene.counts(&sent("forward", server(2), "sent"), 5).await;
 }
 
 #[tokio::test]
@@ -178,7 +184,7 @@ async fn a_reply_goes_by_the_entrance() {
     let Envelope { kind, steering, client, local, port, .. } = opened.header.envelope;
     assert_eq!((kind, steering, client, local, port), (Kind::Return, 9, destination, flow().local_ip, PORT));
     assert_eq!(opened.datagram, &contents[..1_352]);
-    scene.counts("hop_sent_total{kind=\"return\",result=\"sent\"}", 3).await;
+    scene.counts(&sent("return", server(2), "sent"), 3).await;
     // Who is no peer, or has gone, sends nothing for us.
     let nobody = Entrance { peer: server(7), steer: 0, local_ip: None };
     assert!(!scene.forwarder().answer(&nobody, PORT, &reply));
@@ -189,9 +195,9 @@ async fn a_peer_gets_no_more_than_a_burst_at_once() {
     let scene = Scene::new(1).await;
     let octets = datagrams(2 * FORWARDS_BURST, 30);
     scene.forwarder().forward(&server(2), PORT, &Batch { flow: flow(), stride: 30, octets: &octets });
-    scene.counts("hop_sent_total{kind=\"forward\",result=\"limited\"}", FORWARDS_BURST).await;
+    scene.counts(&sent("forward", server(2), "limited"), FORWARDS_BURST).await;
     scene.forwarder().forward(&server(7), PORT, &Batch { flow: flow(), stride: 30, octets: &octets[..90] });
-    scene.counts("hop_sent_total{kind=\"forward\",result=\"no_way\"}", 3).await;
+    scene.counts(&sent("forward", server(7), "no_way"), 3).await;
 }
 
 #[tokio::test]
