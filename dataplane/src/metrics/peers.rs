@@ -15,8 +15,7 @@ pub(super) const NAME: &str = "headrace_dataplane_hop_sent_total";
 pub(super) const HELP: &str = "UDP datagrams of clients for other pods, by the server ID of the pod.";
 
 /// The labels, with their values; a peer's is its server ID.
-pub(super) const LABELS: [(&str, &[&str]); 3] =
-    [("kind", HopKind::LABELS), ("peer", &[]), ("result", HopSent::LABELS)];
+pub(super) const LABELS: [(&str, &[&str]); 3] = [("kind", HopKind::LABELS), ("peer", &[]), ("result", HopSent::LABELS)];
 
 /// Datagrams for peers, by peer.
 #[derive(Clone)]

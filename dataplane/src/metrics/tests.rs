@@ -137,8 +137,9 @@ fn a_peer_has_series_as_long_as_it_is_one() {
     // Whoever has not heard of it yet may go on counting.
     first.sent(HopKind::Forward, HopSent::Limited).inc();
     assert_eq!(shown(), 2 * each);
-    let series =
-        |peer, kind, result| format!("{}{{kind=\"{kind}\",peer=\"{}\",result=\"{result}\"}}", peers::NAME, server(peer));
+    let series = |peer, kind, result| {
+        format!("{}{{kind=\"{kind}\",peer=\"{}\",result=\"{result}\"}}", peers::NAME, server(peer))
+    };
     assert_eq!(value(&metrics, &series(2, "return", "sent")), 1.0, "it kept what it had");
     assert_eq!(value(&metrics, &series(3, "forward", "limited")), 0.0);
 }
