@@ -41,11 +41,13 @@ alone:
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 
+# What runs is built with the features that the whole workspace has, as it is for the tests, so that nothing is built twice.
 crds-check:
-	cargo run --quiet -p headrace-crds --bin crdgen -- --check
+	cargo build --quiet --workspace --bin crdgen
+	"$$(scripts/target)/debug/crdgen" --check
 
 layers:
-	cargo test --quiet -p headrace-e2e --test layers
+	cargo test --quiet --workspace --test layers
 
 deny:
 	scripts/tool cargo-deny deny check bans licenses sources
@@ -66,7 +68,7 @@ microbench: ## measure lookup, codecs and relay by themselves
 # In a workspace of its own, so that nobody builds BoringSSL who does not ask for it.
 malformed: ## send malformed HTTP/3 by an independent implementation (builds BoringSSL)
 	scripts/setup malformed
-	cargo build -p headrace -p headrace-demo
+	cargo build --workspace --bins
 	HEADRACE_BIN="$$(scripts/target)/debug/headrace" HEADRACE_DEMO_BIN="$$(scripts/target)/debug/headrace-demo" \
 		cargo test --manifest-path e2e/malformed/Cargo.toml $(ARGS)
 
