@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import ssl
+import time
 from urllib.parse import urlsplit
 
 from aioquic.asyncio.client import connect
@@ -66,6 +67,9 @@ class Moving:
         self.downloaded = 0
         self.in_flight = 0
         self.moves_amid_transfer = 0
+        self.moves = 0
+        self.heard_at = 0.0
+        self.longest = 0.0
 
     async def echo(self, number, tunnel):
         """Messages one after the other, for as long as the client moves and once more after that."""
@@ -95,17 +99,37 @@ class Moving:
             self.client.http.send_headers(stream_id, head, end_stream=True)
             self.client.transmit()
             self.in_flight += 1
-            await asyncio.wait_for(download.done, TIMEOUT_S)
+            started, moves = time.monotonic(), self.moves
+            try:
+                await asyncio.wait_for(download.done, TIMEOUT_S)
+            except TimeoutError:
+                raise TimeoutError(f"{self.state(stream_id)}, {self.moves - moves} moves in it") from None
+            self.longest = max(self.longest, time.monotonic() - started)
             self.in_flight -= 1
             self.downloaded += download.at
             if download.is_wrong:
                 self.wrong.append(f"a download at {download.at}")
+
+    def state(self, stream_id):
+        """How the connection and a download on it stand, for whoever asks why it takes so long."""
+        quic = self.client._quic
+        loss, stream = quic._loss, quic._streams[stream_id]
+        receiver = stream.receiver
+        return (
+            f"a download at {self.client.tunnels[stream_id].at} of {DOWNLOAD_OCTETS}: ranges {list(receiver._ranges)[:4]} "
+            f"from {receiver._buffer_start}, highest {receiver.highest_offset}; heard {time.monotonic() - self.heard_at:.2f} s "
+            f"ago, {self.moves} moves, {self.echoes} echoes, {self.downloaded} octets before; in flight "
+            f"{loss.bytes_in_flight} of {loss.congestion_window}, {loss._pto_count} probes, round trip {loss._rtt_smoothed}, "
+            f"credit {quic._local_max_data.value} of which {quic._local_max_data.used}, "
+            f"stream's {stream.max_stream_data_local}"
+        )
 
     async def move(self, moves, interval_s):
         for _ in range(moves):
             await asyncio.sleep(interval_s)
             self.moves_amid_transfer += self.in_flight > 0
             await asyncio.wait_for(await self.exchange_socket(), TIMEOUT_S)
+            self.moves += 1
         await asyncio.sleep(interval_s)
         self.is_moving = False
 
@@ -114,12 +138,13 @@ class Moving:
 
         What is returned is ready when something has come to the new one.
         """
-        client, before = self.client, self.client._transport
+        moving, client, before = self, self.client, self.client._transport
         loop = asyncio.get_running_loop()
         heard = loop.create_future()
 
         class Port(asyncio.DatagramProtocol):
             def datagram_received(self, data, address):
+                moving.heard_at = time.monotonic()
                 if not heard.done():
                     heard.set_result(None)
                 client.datagram_received(data, address)
@@ -146,6 +171,7 @@ async def run(client, url, arguments):
         "movesAmidTransfer": moving.moves_amid_transfer,
         "echoes": moving.echoes,
         "downloaded": moving.downloaded,
+        "longestDownload": round(moving.longest, 2),
         "wrong": moving.wrong,
         "ends": [f"{end['closeCode']} {end['end']}" for end in ends],
         "connectionLost": lost,

@@ -17,8 +17,9 @@ use crate::publish::{Store, StoreError};
 /// Reads and writes in a row that end in a conflict.
 const MAX_ATTEMPTS: usize = 8;
 
-/// How soon the wish for a rotation is noticed, or that somebody else wrote.
-pub(crate) const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+/// How old what was read may be: a wish for a rotation is noticed by the first look after this, or that somebody else wrote.
+/// Less than between two looks without any news, so that each of those reads.
+pub(crate) const READ_FOR: Duration = Duration::from_secs(4);
 
 /// Why there is nothing to publish, or nothing new.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +115,7 @@ impl<S: Store<Secret>> Keeper<S> {
         situation: &Situation<'_>,
         draw: &mut (impl FnMut(&mut [u8]) + Send),
     ) -> Result<&Held, KeepError> {
-        let held = match self.held.take().filter(|held| held.read.elapsed() < LOOKED_AT_EVERY) {
+        let held = match self.held.take().filter(|held| held.read.elapsed() < READ_FOR) {
             Some(held) => held,
             None => self.read(situation, draw).await?,
         };

@@ -263,16 +263,23 @@ fn keys_are_replaced_twice_under_traffic() -> Result<()> {
     let slow = pods.last().context("no pod")?;
     for turn in 0..2 {
         let before = encoding()?;
+        let since = Instant::now();
         let stopped = Stopped::stop(process(slow, "headrace-dataplane")?)?;
         let value = format!("headrace.dev/rotate=turn-{turn}-{}", std::process::id());
         kubectl(&["annotate", "--overwrite", "secret", SECRET, "-n", SYSTEM_NAMESPACE, &value])?;
         wait_for("the new configuration to be published", || {
             Ok((phases()?.iter().any(|(_, phase)| phase == "published")).then_some(()))
         })?;
+        let published = since.elapsed();
         std::thread::sleep(SLOW);
         ensure!(encoding()? == before, "the new key is used though {slow} does not know it");
         drop(stopped);
+        let went_on = since.elapsed();
         wait_for("the new key to be used", || Ok((encoding()? != before).then_some(())))?;
+        let used = since.elapsed();
+        eprintln!(
+            "{slow} stopped: a key published after {published:?}, the pod went on after {went_on:?}, the key used after {used:?}"
+        );
         std::thread::sleep(CALM);
     }
     ensure!(encoding()? != first, "{:?}", phases()?);

@@ -126,13 +126,13 @@ async fn a_wish_for_a_rotation_is_noticed_and_what_others_wrote_stays() {
         secret.data.get_or_insert_default().insert("note".to_owned(), ByteString(b"mine".to_vec()));
     });
     assert!(!tend(&mut keeper, &[]).await.is_new, "it is read from time to time");
-    tokio::time::advance(LOOKED_AT_EVERY).await;
+    tokio::time::advance(READ_FOR).await;
     let after = tend(&mut keeper, &[]).await.planned.kept;
     assert_eq!(after.obeyed.as_deref(), Some("today"));
     assert!(after.revision > before.revision);
     let data = server.secret().data.unwrap();
     assert_eq!(data["note"].0, b"mine");
-    tokio::time::advance(LOOKED_AT_EVERY).await;
+    tokio::time::advance(READ_FOR).await;
     assert_eq!(tend(&mut keeper, &[]).await.planned.kept.obeyed, after.obeyed, "a word counts once");
 }
 
