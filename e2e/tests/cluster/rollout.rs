@@ -262,6 +262,12 @@ fn keys_are_replaced_twice_under_traffic() -> Result<()> {
     // One is slow: it says nothing for a while, and nobody may use the new key before it has.
     let slow = pods.last().context("no pod")?;
     for turn in 0..2 {
+        // Nothing new is published while a pod is awaited, and it would be awaited for as long as it stands still.
+        wait_for("every pod to go by the newest keys", || {
+            let revision = held_by_all()?;
+            std::thread::sleep(SETTLED);
+            Ok((revision.is_some() && held_by_all()? == revision).then_some(()))
+        })?;
         let before = encoding()?;
         let since = Instant::now();
         let stopped = Stopped::stop(process(slow, "headrace-dataplane")?)?;
@@ -298,8 +304,11 @@ fn keys_are_replaced_twice_under_traffic() -> Result<()> {
 /// How long a pod does not answer. With the time until the wish for new keys is noticed it is well below a client's patience.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Between two rotations: what a pod missed is sent again, after waits that have doubled meanwhile.
-const CALM: Duration = Duration::from_secs(10);
+/// After a rotation: for clients to take up what stood still.
+const CALM: Duration = Duration::from_secs(5);
+
+/// One step of a rotation follows the other, as soon as all pods hold what the one before has published.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// A process that stands still until this is dropped.
 struct Stopped(u32);
@@ -317,13 +326,29 @@ impl Drop for Stopped {
     }
 }
 
-/// The configurations of the pod set by their numbers, with their phases.
-fn phases() -> Result<Vec<(u64, String)>> {
+/// What the leader says of the pod set's keys.
+fn keys() -> Result<Value> {
     let (code, status) = probe::get(admin(&leader()?)?, "/status")?;
     ensure!(code == 200, "{code}: {status}");
     let status: Value = serde_json::from_str(&status)?;
-    let keys = status["quic"]["podSets"]["default"]["configurations"].as_array().with_context(|| status.to_string())?;
-    keys.iter()
+    Ok(status["quic"]["podSets"]["default"].clone())
+}
+
+/// The revision of the keys, once every pod that is there goes by it.
+fn held_by_all() -> Result<Option<u64>> {
+    let keys = keys()?;
+    let revision = keys["revision"].as_u64();
+    let pods = keys["pods"].as_array().with_context(|| keys.to_string())?;
+    let mut live = pods.iter().filter(|pod| pod["standing"] == "live");
+    Ok(revision.filter(|_| live.all(|pod| pod["holds"].as_u64() == revision)))
+}
+
+/// The configurations of the pod set by their numbers, with their phases.
+fn phases() -> Result<Vec<(u64, String)>> {
+    let keys = keys()?;
+    let configurations = keys["configurations"].as_array().with_context(|| keys.to_string())?;
+    configurations
+        .iter()
         .map(|one| {
             let phase = one["phase"].as_str().context("no phase")?.to_lowercase();
             Ok((one["number"].as_u64().context("no number")?, phase))
